@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Measures the release binary beside other MCP servers in one run, over TLS, and prints the figures as
+# ratios: size, cold start, memory, speed of list_models, processor time while idle.
+#
+#   scripts/bench.sh             beside the TypeScript SDK's HTTP+SSE server (needs node and npm)
+#   scripts/bench.sh --rmcp      beside an rmcp server too (builds it: several minutes)
+#   scripts/bench.sh --quick     one short round, to see that it runs; its figures mean little
+#
+# Figures of one run compare with each other, not with those of another machine or another day.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rounds=3 call_seconds=3 idle_seconds=15 rmcp=
+for option; do
+  case $option in
+    --quick) rounds=1 call_seconds=1 idle_seconds=3 ;;
+    --rmcp) rmcp=yes ;;
+    *) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+  esac
+done
+
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+work=$target/bench
+mkdir -p "$work"
+
+echo 'building' >&2
+cargo build --quiet --release --locked --bins --example stand_in --example bench_load
+if ! cmp -s benches/peers/typescript/package-lock.json "$work/typescript/package-lock.json"; then
+  rm -rf "$work/typescript" && mkdir "$work/typescript"
+  cp benches/peers/typescript/package.json "$work/typescript"
+  cp benches/peers/typescript/package-lock.json "$work/typescript/.pins"
+  (cd "$work/typescript" && cp .pins package-lock.json && npm ci --silent --ignore-scripts --no-audit --no-fund) ||
+    { rm -rf "$work/typescript" && exit 1; }
+fi
+cp benches/peers/typescript/server.mjs "$work/typescript/"
+if [[ $rmcp ]]; then
+  CARGO_TARGET_DIR=$work/rmcp cargo build --quiet --release --locked --manifest-path benches/peers/rmcp/Cargo.toml
+fi
+
+environment='{"PORT": "{port}", "HOST": "127.0.0.1", "LM_STUDIO_URL": "{upstream}",
+  "HTTPS_CERT_PATH": "{certificate}", "HTTPS_KEY_PATH": "{key}", "MCP_TRANSPORT": "https", "MCP_STATE_DIR": "{folder}"}'
+
+server() { # NAME TRANSPORT PATH BINARY COMMAND…
+  local name=$1 transport=$2 path=$3 binary=$4 words
+  shift 4
+  words=$(printf ', "%s"' "$@")
+  printf '{"name": "%s", "transport": "%s", "path": "%s", "binary": %s, "command": [%s], "environment": %s}' \
+    "$name" "$transport" "$path" "$binary" "${words#, }" "$environment"
+}
+
+ours=$target/release/local-llm-mcp
+servers=$(server local-llm-mcp sse /sse "\"$ours\"" "$ours")
+servers+=,$(server 'TypeScript SDK' sse /sse null node "$work/typescript/server.mjs")
+if [[ $rmcp ]]; then
+  servers+=,$(server rmcp streamable /mcp "\"$work/rmcp/release/baseline-rmcp\"" "$work/rmcp/release/baseline-rmcp")
+fi
+
+cat >"$work/plan.json" <<JSON
+{"rounds": $rounds, "call_seconds": $call_seconds, "idle_seconds": $idle_seconds, "folder": "$work",
+ "stand_in": "$target/release/examples/stand_in", "model": "${BENCH_MODEL:-qwen}", "servers": [$servers]}
+JSON
+"$target/release/examples/bench_load" "$work/plan.json"

@@ -1,0 +1,264 @@
+//! Decides who is asking, from a bearer and from whether the peer is at home. Takes up changed
+//! token files by itself; never logs a token.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::error::AuthError;
+use super::store::Store;
+use super::token::{Digest, TokenId, is_fit};
+use crate::files::Stamp;
+use crate::worker::lock;
+
+/// Who is asking. Sessions belong to a principal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// Everyone whom the home rule lets in.
+    Home,
+    /// Whoever holds a token.
+    Token {
+        /// Tells tokens apart, also after a restart.
+        id: TokenId,
+        /// What the owner called it.
+        name: Arc<str>,
+    },
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home => f.write_str("home"),
+            Self::Token { name, .. } => write!(f, "token:{name}"),
+        }
+    }
+}
+
+/// Why nobody was recognized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// A token is needed, and none came.
+    Missing,
+    /// A token came, and it is none of ours.
+    Invalid,
+    /// There are no tokens, and the peer is not at home.
+    NotHome,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "a token is needed: send Authorization: Bearer TOKEN",
+            Self::Invalid => "the token is not known here: it was revoked or mistyped",
+            Self::NotHome => {
+                "only the home network is served; make a token to be let in from elsewhere"
+            }
+        })
+    }
+}
+
+/// Where tokens come from; all of them count.
+#[derive(Clone, Default)]
+pub struct TokenSources {
+    /// The state folder with the token store.
+    pub state_folder: PathBuf,
+    /// A file with one token a line; empty lines and lines that begin with `#` are skipped.
+    pub file: Option<PathBuf>,
+    /// A token from the environment.
+    pub value: Option<String>,
+}
+
+impl fmt::Debug for TokenSources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSources")
+            .field("state_folder", &self.state_folder)
+            .field("file", &self.file)
+            .field("value", &self.value.as_ref().map(|_| ".."))
+            .finish()
+    }
+}
+
+/// Knows every token and the home rule's switch. Cheap to ask; files are looked at again at most
+/// once a second, by whoever asks.
+pub struct Authenticator {
+    sources: TokenSources,
+    store: Store,
+    home_open: bool,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    looked_at: Instant,
+    stamps: Stamps,
+    tokens: Arc<[Token]>,
+    required: bool,
+}
+
+type Stamps = [Option<Stamp>; 2];
+
+struct Token {
+    digest: Digest,
+    name: Arc<str>,
+}
+
+impl Authenticator {
+    /// Reads every source once. `home_open` keeps the home rule beside the tokens.
+    /// Errors: a source that is there and cannot be used; starting without it would let people in
+    /// whom the owner wanted out.
+    pub fn open(sources: TokenSources, home_open: bool) -> Result<Self, AuthError> {
+        let store = Store::new(&sources.state_folder);
+        let stamps = stamps(&sources, &store);
+        let tokens = read_all(&sources, &store)?;
+        let required = !tokens.is_empty();
+        let known = Mutex::new(Known { looked_at: Instant::now(), stamps, tokens, required });
+        Ok(Self { sources, store, home_open, known })
+    }
+
+    /// Whether a token is needed (but for the home rule, where it was kept). Once true it stays
+    /// true until a restart: revoking the last token must not open the house.
+    pub fn required(&self) -> bool {
+        self.current().1
+    }
+
+    /// Whether callers at home are let in without a token.
+    pub fn home_rule(&self) -> bool {
+        self.home_open || !self.required()
+    }
+
+    /// How many tokens are known.
+    pub fn tokens(&self) -> usize {
+        self.current().0.len()
+    }
+
+    /// Recognizes a caller. Where no token exists a bearer is ignored: clients configured for
+    /// another server send one all the same.
+    /// Errors: why not.
+    pub fn authenticate(
+        &self,
+        bearer: Option<&str>,
+        peer_is_home: bool,
+    ) -> Result<Principal, Denied> {
+        let (tokens, required) = self.current();
+        match bearer {
+            _ if !required && peer_is_home => Ok(Principal::Home),
+            _ if !required => Err(Denied::NotHome),
+            Some(bearer) => find(&tokens, bearer).ok_or(Denied::Invalid),
+            None if self.home_open && peer_is_home => Ok(Principal::Home),
+            None => Err(Denied::Missing),
+        }
+    }
+
+    fn current(&self) -> (Arc<[Token]>, bool) {
+        let seen = {
+            let mut known = lock(&self.known);
+            if known.looked_at.elapsed() < LOOK_AGAIN_AFTER {
+                return (Arc::clone(&known.tokens), known.required);
+            }
+            // Claimed before looking, so that one caller looks while the others go on.
+            known.looked_at = Instant::now();
+            known.stamps
+        };
+        let stamps = stamps(&self.sources, &self.store);
+        if stamps != seen {
+            self.take_up(stamps);
+        }
+        let known = lock(&self.known);
+        (Arc::clone(&known.tokens), known.required)
+    }
+
+    fn take_up(&self, stamps: Stamps) {
+        let read = read_all(&self.sources, &self.store);
+        let mut known = lock(&self.known);
+        known.stamps = stamps;
+        let was_required = known.required;
+        let outcome = read.map(|tokens| {
+            known.required |= !tokens.is_empty();
+            known.tokens = tokens;
+            known.tokens.len()
+        });
+        drop(known);
+        match outcome {
+            Err(error) => log::warn!("the tokens known before stay: {error}"),
+            Ok(0) if was_required => {
+                log::warn!("the last token is gone: everyone is refused until a restart");
+            }
+            Ok(count) => log::info!("tokens were read again: {count}"),
+        }
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("sources", &self.sources)
+            .field("home_open", &self.home_open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Looks at every token, so that the time tells nothing of the one that fits.
+fn find(tokens: &[Token], bearer: &str) -> Option<Principal> {
+    let digest = Digest::of(bearer);
+    let mut found = None;
+    for token in tokens {
+        if token.digest.equals(&digest) {
+            found = Some(token);
+        }
+    }
+    found.map(|token| Principal::Token { id: digest.id(), name: Arc::clone(&token.name) })
+}
+
+fn stamps(sources: &TokenSources, store: &Store) -> Stamps {
+    [Stamp::of(store.path()), sources.file.as_deref().and_then(Stamp::of)]
+}
+
+fn read_all(sources: &TokenSources, store: &Store) -> Result<Arc<[Token]>, AuthError> {
+    let mut tokens: Vec<Token> = store
+        .read()?
+        .into_iter()
+        .map(|record| Token { digest: record.digest, name: record.name.into() })
+        .collect();
+    if let Some(path) = &sources.file {
+        tokens.extend(read_file(path)?);
+    }
+    if let Some(value) = &sources.value {
+        tokens.push(token("MCP_TOKEN".to_owned(), value)?);
+    }
+    Ok(tokens.into())
+}
+
+fn read_file(path: &Path) -> Result<Vec<Token>, AuthError> {
+    let unreadable = |error| AuthError::Read(path.to_owned(), error);
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+    if mode & 0o004 != 0 {
+        // Not refused: container secrets are mounted like this.
+        let path = path.display();
+        log::warn!("{path} can be read by every user (mode {mode:04o}); type: chmod 600 {path}");
+    }
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let tokens = text
+        .lines()
+        .enumerate()
+        .map(|(number, line)| (number + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| token(format!("{file}:{number}"), line))
+        .collect::<Result<Vec<_>, _>>()?;
+    if tokens.is_empty() {
+        return Err(AuthError::Empty(path.to_owned()));
+    }
+    Ok(tokens)
+}
+
+fn token(name: String, text: &str) -> Result<Token, AuthError> {
+    if !is_fit(text) {
+        return Err(AuthError::Unfit(name));
+    }
+    Ok(Token { digest: Digest::of(text), name: name.into() })
+}
+
+/// A revoked token works this much longer at most; a look costs two system calls.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,119 @@
+//! Every limit of the house in one list, each with its reason. Units stand last.
+
+/// The limits. All are per process unless they say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at once. A connection takes up to four descriptors (its socket, both
+    /// ends of the Unix connection, an upstream's), and 4,096 threads are what a small machine
+    /// carries.
+    pub connections_max: usize,
+    /// Connections of one peer address, so that one machine cannot take all of them.
+    pub connections_per_address_max: usize,
+    /// The same for loopback: a local proxy or test speaks for many.
+    pub connections_per_loopback_max: usize,
+    /// A request head. Real ones are under 4 KiB; browsers with cookies need a little more.
+    pub head_bytes_max: usize,
+    /// From the first byte of a head to its last: slower ones are attacks or dead.
+    pub head_ms_max: u64,
+    /// A TLS handshake: two round trips and some arithmetic.
+    pub handshake_ms_max: u64,
+    /// A request body: a few images in base64.
+    pub body_bytes_max: usize,
+    /// From the first byte of a body to its last: 32 MiB over a slow Wi-Fi.
+    pub body_ms_max: u64,
+    /// All bodies being read together, so that a Raspberry Pi survives them.
+    pub bodies_bytes_max: usize,
+    /// One reply: model lists and answers are far smaller, embeddings are the largest.
+    pub reply_bytes_max: usize,
+    /// All replies being written together, for the same reason.
+    pub replies_bytes_max: usize,
+    /// One write to a client that does not read: its buffers have been full as long.
+    pub write_ms_max: u64,
+    /// A kept-alive connection without a request: longer than clients pool theirs.
+    pub keep_alive_ms_max: u64,
+    /// Event streams at once; below the connections, so that requests still get through.
+    pub streams_max: usize,
+    /// Events waiting for one slow reader; then its session ends.
+    pub outbox_events_max: usize,
+    /// The bytes of those events together; one longer answer passes when nothing else waits.
+    pub outbox_bytes_max: usize,
+    /// Silence on an event stream until a comment line is sent: proxies and clients give up
+    /// after 30 to 60 s.
+    pub heartbeat_ms: u64,
+    /// Calls that generate or load at once: an upstream answers a few at a time.
+    pub calls_running_max: usize,
+    /// Such calls waiting; a longer queue is longer than anybody waits.
+    pub calls_waiting_max: usize,
+    /// Threads for all other calls, which wait on the upstream only shortly.
+    pub quick_calls_running_max: usize,
+    /// Such calls waiting.
+    pub quick_calls_waiting_max: usize,
+    /// From the first signal until what still runs is cut: container runtimes kill after 10 s.
+    pub drain_ms_max: u64,
+}
+
+impl Limits {
+    /// The limits of a process that may open `descriptors_max` files.
+    #[must_use]
+    pub fn new(descriptors_max: u64) -> Self {
+        let connections = descriptors_max.saturating_sub(DESCRIPTORS_KEPT) / 4;
+        let connections_max =
+            usize::try_from(connections).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX);
+        Self {
+            connections_max,
+            connections_per_address_max: 512,
+            connections_per_loopback_max: 1024,
+            head_bytes_max: 16 * KIB,
+            head_ms_max: 10_000,
+            handshake_ms_max: 10_000,
+            body_bytes_max: 32 * MIB,
+            body_ms_max: 60_000,
+            bodies_bytes_max: 128 * MIB,
+            reply_bytes_max: 64 * MIB,
+            replies_bytes_max: 128 * MIB,
+            write_ms_max: 30_000,
+            keep_alive_ms_max: 120_000,
+            streams_max: (connections_max - connections_max / 8).max(1),
+            outbox_events_max: 64,
+            outbox_bytes_max: 16 * MIB,
+            heartbeat_ms: 15_000,
+            calls_running_max: 4,
+            calls_waiting_max: 16,
+            quick_calls_running_max: 8,
+            quick_calls_waiting_max: 64,
+            drain_ms_max: 5_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    /// For 1,024 descriptors, the least that systems give.
+    fn default() -> Self {
+        Self::new(1024)
+    }
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+/// For listeners, logs, files, the upstream's pool, and the second that an accept needs.
+const DESCRIPTORS_KEPT: u64 = 128;
+const CONNECTIONS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_follow_the_descriptors() {
+        for (descriptors, connections, streams) in [
+            (0, 1, 1),
+            (256, 32, 28),
+            (1024, 224, 196),
+            (1 << 20, 4096, 3584),
+            (u64::MAX, 4096, 3584),
+        ] {
+            let limits = Limits::new(descriptors);
+            assert_eq!((limits.connections_max, limits.streams_max), (connections, streams));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Which listeners there are, on which address and ports.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::error::ConfigError;
+use super::flags::Flags;
+use super::report::Origin;
+use super::source::{Given, Setting, Source};
+use super::{Listener, Scheme};
+
+/// Resolves transports and ports. Errors: unknown, contradictory or not yet possible.
+pub(super) fn listeners(
+    source: &mut Source<'_>,
+    flags: &Flags,
+) -> Result<Vec<Listener>, ConfigError> {
+    let default = || vec![Scheme::Https];
+    let schemes =
+        source.parsed(TRANSPORT, flags.transport.as_deref(), schemes, default, |schemes| {
+            schemes.iter().map(|scheme| scheme.as_str()).collect::<Vec<_>>().join(",")
+        })?;
+    let port = source.given(PORT, flags.port.as_deref());
+    if let (Some(port), [_, _, ..]) = (&port, schemes.as_slice()) {
+        return Err(ConfigError::conflict(
+            format!("{} does not say which of two listeners it means", port.origin.setting()),
+            "give --https-port PORT and --http-port PORT instead",
+        ));
+    }
+    let mut listeners = Vec::with_capacity(schemes.len());
+    for (scheme, setting, flag, default) in [
+        (Scheme::Https, HTTPS_PORT, &flags.https_port, HTTPS_PORT_DEFAULT),
+        (Scheme::Http, HTTP_PORT, &flags.http_port, HTTP_PORT_DEFAULT),
+    ] {
+        let own = source.given(setting, flag.as_deref());
+        if schemes.contains(&scheme) {
+            let (number, origin) = match more_specific(own, port.clone())? {
+                Some(given) => (port_number(&given)?, given.origin),
+                None => (default, Origin::Default),
+            };
+            source.note(setting, number.to_string(), origin);
+            listeners.push(Listener { scheme, port: number });
+        } else if flag.is_some() {
+            let (flag, scheme) = (setting.flag, scheme.as_str());
+            return Err(ConfigError::conflict(
+                format!("{flag} is given, but nothing listens for {scheme}"),
+                format!("leave it out, or add --transport {scheme}"),
+            ));
+        }
+    }
+    different_ports(&listeners)?;
+    Ok(listeners)
+}
+
+/// Resolves the address to listen on, and says whether nobody chose it.
+pub(super) fn host(source: &mut Source<'_>, flags: &Flags) -> Result<(IpAddr, bool), ConfigError> {
+    let is_default = source.given(HOST, flags.host.as_deref()).is_none();
+    let default = || IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let show = |host: &IpAddr| match host {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("[{host}]"),
+    };
+    let host = source.parsed(HOST, flags.host.as_deref(), address, default, show)?;
+    Ok((host, is_default))
+}
+
+/// An address as people write it: bare, in brackets, or `localhost`.
+pub(super) fn address(given: &Given) -> Result<IpAddr, ConfigError> {
+    let text = given.text.trim();
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    bare.unwrap_or(text).parse().map_err(|_unhelpful: std::net::AddrParseError| {
+        given.wrong(
+            "is not an IP address",
+            "type one as in 192.168.1.100 or [fd00::1], or localhost; [::] stands for all of this machine",
+        )
+    })
+}
+
+fn schemes(given: &Given) -> Result<Vec<Scheme>, ConfigError> {
+    let mut schemes = Vec::new();
+    for part in given.parts() {
+        let scheme = match part.text.to_ascii_lowercase().as_str() {
+            "https" => Scheme::Https,
+            "http" => Scheme::Http,
+            "stdio" | "dual" => {
+                return Err(given.wrong(
+                    "is not available yet in this version",
+                    "type --transport https, http, or https,http",
+                ));
+            }
+            _ => return Err(given.wrong("is no transport", "type https, http, or https,http")),
+        };
+        if !schemes.contains(&scheme) {
+            schemes.push(scheme);
+        }
+    }
+    if schemes.is_empty() {
+        return Err(given.wrong("is no transport", "type https, http, or https,http"));
+    }
+    Ok(schemes)
+}
+
+/// Of `--https-port` and `--port`, either of which may come from either place: a flag wins over
+/// the environment, and where both come from the same place they must agree.
+fn more_specific(own: Option<Given>, port: Option<Given>) -> Result<Option<Given>, ConfigError> {
+    let (own, port) = match (own, port) {
+        (Some(own), Some(port)) => (own, port),
+        (own, port) => return Ok(own.or(port)),
+    };
+    match (own.origin, port.origin) {
+        (Origin::Flag(_), Origin::Environment(_)) => Ok(Some(own)),
+        (Origin::Environment(_), Origin::Flag(_)) => Ok(Some(port)),
+        _ if own.text == port.text => Ok(Some(own)),
+        (one, other) => Err(ConfigError::conflict(
+            format!("{} is {}, but {} is {}", one.setting(), own.text, other.setting(), port.text),
+            format!("leave out {}", other.setting()),
+        )),
+    }
+}
+
+fn port_number(given: &Given) -> Result<u16, ConfigError> {
+    given.text.trim().parse().map_err(|_unhelpful: std::num::ParseIntError| {
+        given.wrong("is not a port", "type a number up to 65535, or 0 for any free port")
+    })
+}
+
+fn different_ports(listeners: &[Listener]) -> Result<(), ConfigError> {
+    match listeners {
+        [one, other] if one.port == other.port && one.port != 0 => Err(ConfigError::conflict(
+            format!("https and http cannot both have port {}", one.port),
+            format!("give one of them another, as in --http-port {HTTP_PORT_DEFAULT}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+const TRANSPORT: Setting = Setting { flag: "--transport", variables: &["MCP_TRANSPORT"] };
+const HOST: Setting = Setting { flag: "--host", variables: &["HOST"] };
+const PORT: Setting = Setting { flag: "--port", variables: &["PORT"] };
+const HTTPS_PORT: Setting = Setting { flag: "--https-port", variables: &["HTTPS_PORT"] };
+const HTTP_PORT: Setting = Setting { flag: "--http-port", variables: &["HTTP_PORT"] };
+const HTTPS_PORT_DEFAULT: u16 = 3010;
+const HTTP_PORT_DEFAULT: u16 = 3000;

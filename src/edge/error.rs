@@ -1,0 +1,298 @@
+//! Why an exchange is refused, and the one place where that becomes an HTTP status and a sentence.
+//!
+//! Bodies never carry the words of another status ("Not Found" in a 400): clients of the HTTP+SSE
+//! days choose their transport by searching error texts for them.
+
+use std::fmt;
+
+/// A refusal: what went wrong, by whose fault, with all that the reply needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The head breaks RFC 9112; the sentence says where.
+    BadHead(&'static str),
+    /// The head is longer than `head_bytes_max`, or has too many fields.
+    HeadTooLarge(usize),
+    /// The request line alone is longer than `head_bytes_max`.
+    TargetTooLong(usize),
+    /// A head that did not arrive within `head_ms_max`.
+    HeadTooSlow(u64),
+    /// HTTP/2 or something older than HTTP/1.0.
+    Version,
+    /// A transfer coding other than `chunked`.
+    TransferCoding,
+    /// An `Expect` other than `100-continue`.
+    Expectation,
+    /// A method that no route knows.
+    MethodUnknown,
+    /// A body longer than `body_bytes_max`.
+    BodyTooLarge(usize),
+    /// A body that did not arrive within `body_ms_max`.
+    BodyTooSlow(u64),
+    /// A body whose framing is broken.
+    BadBody(&'static str),
+    /// All bodies being read together would pass `bodies_bytes_max`.
+    BodiesFull(usize),
+    /// A reply longer than `reply_bytes_max`.
+    ReplyTooLarge(usize),
+    /// All replies being written together would pass `replies_bytes_max`.
+    RepliesFull(usize),
+    /// Plain HTTP sent to the HTTPS port; carries the Host it asked for, if any.
+    PlainOnTls(Option<String>),
+    /// A peer that is not at home, while the home rule is all there is.
+    NotHome,
+    /// A Host that is neither local nor configured.
+    HostRefused(String),
+    /// An Origin that is neither the page's own server nor configured.
+    OriginRefused(String),
+    /// A proxy's or tunnel's header under the home rule.
+    Forwarded(String),
+    /// No route has this path.
+    NoRoute,
+    /// The route does not take this method; the list that it takes.
+    Method(&'static str),
+    /// A token is needed and none came.
+    TokenMissing,
+    /// The token that came is not valid.
+    TokenInvalid,
+    /// The house does not answer: it is stopping, or a worker was lost.
+    Unavailable,
+}
+
+impl Refusal {
+    /// The HTTP status (RFC 9110, section 15).
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadHead(_) | Self::BadBody(_) | Self::PlainOnTls(_) => 400,
+            Self::TokenMissing | Self::TokenInvalid => 401,
+            Self::NotHome | Self::OriginRefused(_) | Self::Forwarded(_) => 403,
+            Self::NoRoute => 404,
+            Self::Method(_) => 405,
+            Self::HeadTooSlow(_) | Self::BodyTooSlow(_) => 408,
+            Self::BodyTooLarge(_) => 413,
+            Self::TargetTooLong(_) => 414,
+            Self::Expectation => 417,
+            Self::HostRefused(_) => 421,
+            Self::HeadTooLarge(_) => 431,
+            Self::ReplyTooLarge(_) => 500,
+            Self::TransferCoding | Self::MethodUnknown => 501,
+            Self::BodiesFull(_) | Self::RepliesFull(_) | Self::Unavailable => 503,
+            Self::Version => 505,
+        }
+    }
+
+    /// A short stable word for programs (`error` in the body).
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadHead(_) | Self::BadBody(_) => "invalid_request",
+            Self::HeadTooLarge(_) => "head_too_large",
+            Self::TargetTooLong(_) => "target_too_long",
+            Self::HeadTooSlow(_) => "head_too_slow",
+            Self::Version => "version_not_supported",
+            Self::TransferCoding => "transfer_coding_not_supported",
+            Self::Expectation => "expectation_failed",
+            Self::MethodUnknown => "method_unknown",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::BodyTooSlow(_) => "body_too_slow",
+            Self::BodiesFull(_) => "bodies_full",
+            Self::ReplyTooLarge(_) => "reply_too_large",
+            Self::RepliesFull(_) => "replies_full",
+            Self::PlainOnTls(_) => "https_required",
+            Self::NotHome => "not_at_home",
+            Self::HostRefused(_) => "host_refused",
+            Self::OriginRefused(_) => "origin_refused",
+            Self::Forwarded(_) => "forwarded_refused",
+            Self::NoRoute => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::TokenMissing => "unauthorized",
+            Self::TokenInvalid => "invalid_token",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The value of `Allow`, which a 405 must carry (RFC 9110, section 15.5.6).
+    #[must_use]
+    pub fn allow(&self) -> Option<&'static str> {
+        match self {
+            Self::Method(allow) => Some(allow),
+            _ => None,
+        }
+    }
+
+    /// The value of `WWW-Authenticate`, which a 401 must carry (RFC 6750, section 3).
+    #[must_use]
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::TokenMissing => Some("Bearer realm=\"mcp\""),
+            Self::TokenInvalid => Some(
+                "Bearer realm=\"mcp\", error=\"invalid_token\", \
+                 error_description=\"unknown or revoked token\"",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection cannot go on: where the next request begins is unknown, or the peer
+    /// has no business here.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        !matches!(
+            self,
+            Self::NoRoute
+                | Self::Method(_)
+                | Self::TokenMissing
+                | Self::TokenInvalid
+                | Self::RepliesFull(_)
+                | Self::ReplyTooLarge(_)
+        )
+    }
+
+    /// The body of the reply: one JSON object with `error` and `error_description`.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        serde_json::json!({ "error": self.code(), "error_description": self.to_string() })
+            .to_string()
+            .into_bytes()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadHead(what) | Self::BadBody(what) => write!(f, "{what}"),
+            Self::HeadTooLarge(max) => {
+                write!(f, "the request head passes the limit head_bytes_max ({max} bytes)")
+            }
+            Self::TargetTooLong(max) => {
+                write!(f, "the request line passes the limit head_bytes_max ({max} bytes)")
+            }
+            Self::HeadTooSlow(max) => {
+                write!(f, "the request head took longer than the limit head_ms_max ({max} ms)")
+            }
+            Self::Version => f.write_str("this server speaks HTTP/1.1 and HTTP/1.0"),
+            Self::TransferCoding => f.write_str("the only transfer coding taken here is chunked"),
+            Self::Expectation => f.write_str("the only expectation met here is 100-continue"),
+            Self::MethodUnknown => f.write_str("no route here knows this method"),
+            Self::BodyTooLarge(max) => {
+                write!(f, "the body passes the limit body_bytes_max ({max} bytes)")
+            }
+            Self::BodyTooSlow(max) => {
+                write!(f, "the body took longer than the limit body_ms_max ({max} ms)")
+            }
+            Self::BodiesFull(max) => write!(
+                f,
+                "too many large bodies at once: the limit bodies_bytes_max ({max} bytes) is \
+                 reached; try again shortly"
+            ),
+            Self::ReplyTooLarge(max) => {
+                write!(f, "the reply passes the limit reply_bytes_max ({max} bytes)")
+            }
+            Self::RepliesFull(max) => write!(
+                f,
+                "too many large replies at once: the limit replies_bytes_max ({max} bytes) is \
+                 reached; try again shortly"
+            ),
+            Self::PlainOnTls(Some(host)) => {
+                write!(f, "this port speaks HTTPS: use https://{host}/ instead of http://")
+            }
+            Self::PlainOnTls(None) => {
+                f.write_str("this port speaks HTTPS: use https:// instead of http://")
+            }
+            Self::NotHome => f.write_str(
+                "only devices of the home network are served without a token; \
+                 make one on the box with: local-llm-mcp token add NAME",
+            ),
+            Self::HostRefused(host) => write!(
+                f,
+                "the Host {host:?} is not a name of this server; start it with --allow-host NAME \
+                 if it should be"
+            ),
+            Self::OriginRefused(origin) => write!(
+                f,
+                "web pages from {origin:?} may not use this server; start it with \
+                 --allow-origin ORIGIN if they should"
+            ),
+            Self::Forwarded(header) => write!(
+                f,
+                "the request came through a proxy or tunnel (header {header}), which the home \
+                 rule does not serve; make a token on the box with: local-llm-mcp token add NAME"
+            ),
+            Self::NoRoute => f.write_str("there is nothing at this path; MCP is served at /sse"),
+            Self::Method(allow) => write!(f, "this path takes {allow}"),
+            Self::TokenMissing => f.write_str(
+                "this server needs a token: send the header Authorization: Bearer TOKEN \
+                 (mcp-remote: --header \"Authorization:Bearer TOKEN\")",
+            ),
+            Self::TokenInvalid => f.write_str(
+                "this token is unknown or revoked; list the valid ones on the box with: \
+                 local-llm-mcp token list",
+            ),
+            Self::Unavailable => f.write_str("the server is stopping; try again shortly"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The reason phrase of a status that this server sends.
+#[must_use]
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        202 => "Accepted",
+        204 => "No Content",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Status",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_body_carries_the_words_of_another_status() {
+        let all = [
+            Refusal::BadHead("x"),
+            Refusal::HeadTooLarge(1),
+            Refusal::BodyTooLarge(1),
+            Refusal::PlainOnTls(None),
+            Refusal::NotHome,
+            Refusal::HostRefused("a".into()),
+            Refusal::OriginRefused("a".into()),
+            Refusal::Forwarded("via".into()),
+            Refusal::TokenMissing,
+            Refusal::TokenInvalid,
+            Refusal::Unavailable,
+        ];
+        for refusal in all {
+            let body = String::from_utf8(refusal.body()).unwrap();
+            for words in ["404", "405", "Not Found", "Method Not Allowed"] {
+                assert!(!body.contains(words), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_stays_small() {
+        assert!(size_of::<Refusal>() <= 64);
+    }
+}

@@ -1,0 +1,252 @@
+//! One client connection from its first byte to its last, on a thread of its own: head, gate,
+//! body, worker, reply, and again.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::body::{self, NoBody};
+use super::budget::Budget;
+use super::connections::{Connections, Place};
+use super::error::Refusal;
+use super::gate::{Admission, Policy, admit_head};
+use super::head::{self, Head, Method};
+use super::http::House;
+use super::reply;
+use super::wire::{Got, Wire};
+use super::{Admitted, EdgeLimits, Reply};
+use crate::auth::Interfaces;
+use crate::cancel::{Cancel, Hook};
+use crate::observe::{AccessLine, escaped};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) house: Arc<House>,
+    pub(super) policy: Policy,
+    pub(super) interfaces: Arc<Interfaces>,
+    pub(super) limits: EdgeLimits,
+    pub(super) connections: Arc<Connections>,
+    pub(super) bodies: Arc<Budget>,
+    pub(super) replies: Arc<Budget>,
+    pub(super) exchanges: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) front: Arc<Front>,
+    pub(super) wire: Wire,
+    pub(super) socket: Arc<TcpStream>,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+}
+
+impl Connection {
+    /// Serves requests until one side ends it.
+    pub(super) fn serve(mut self) {
+        let mut first = true;
+        while let Some(head) = self.next_head(first) {
+            first = false;
+            self.place.busy();
+            let begun = Instant::now();
+            if !self.exchange(head, begun) {
+                break;
+            }
+        }
+        self.wire.close(LINGER);
+    }
+
+    /// Waits for a head. `None`: the connection is over, and whatever had to be said was said.
+    fn next_head(&mut self, first: bool) -> Option<Head> {
+        let limits = self.front.limits;
+        // The connection is idle until the first byte of the next request.
+        if self.wire.inbound().is_empty() {
+            if !first && !self.place.idle() {
+                return None;
+            }
+            let wait = if first { limits.head_ms_max } else { limits.keep_alive_ms_max };
+            match self.wire.read(Instant::now() + Duration::from_millis(wait)) {
+                Ok(Got::Data) => {}
+                Ok(Got::End | Got::Late | Got::Nothing) | Err(_) => return None,
+            }
+        }
+        let deadline = Instant::now() + Duration::from_millis(limits.head_ms_max);
+        loop {
+            match head::parse(self.wire.inbound(), limits.head_bytes_max) {
+                Ok(Some((head, length))) => {
+                    self.wire.take(length);
+                    return Some(head);
+                }
+                Ok(None) => {}
+                Err(refusal) => return self.refuse_unread(&refusal),
+            }
+            match self.wire.read(deadline) {
+                Ok(Got::Data) => {}
+                Ok(Got::Late) => {
+                    return self.refuse_unread(&Refusal::HeadTooSlow(limits.head_ms_max));
+                }
+                Ok(Got::End | Got::Nothing) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Refuses bytes that never became a head.
+    fn refuse_unread<T>(&mut self, refusal: &Refusal) -> Option<T> {
+        self.front.refused.fetch_add(1, Ordering::Relaxed);
+        log::debug!("{}: {refusal}", self.peer.ip().to_canonical());
+        reply::refuse(&mut self.wire, refusal, false, false, &self.front.limits);
+        None
+    }
+
+    /// Answers one request; says whether the connection goes on.
+    fn exchange(&mut self, mut head: Head, begun: Instant) -> bool {
+        let front = Arc::clone(&self.front);
+        front.exchanges.fetch_add(1, Ordering::Relaxed);
+        let interfaces = front.interfaces.now();
+        let tls = self.wire.is_tls();
+        let admission = admit_head(&head, self.peer, tls, &interfaces, &front.policy)
+            .and_then(|admission| {
+                body::check_length(head.framing, &front.limits).map(|()| admission)
+            });
+        let admission = match admission {
+            Ok(admission) => admission,
+            Err(refusal) => return self.refuse(&head, &refusal, begun),
+        };
+        if head.method == Method::Options {
+            return self.options(&head, &admission, begun);
+        }
+        let body = match self.body(&head) {
+            Ok(body) => body,
+            Err(NoBody::Refused(refusal)) => return self.refuse(&head, &refusal, begun),
+            Err(NoBody::Broken(_)) => return false,
+        };
+        // The credential has done its work; nothing behind the gate sees it.
+        head.fields.retain(|(name, _)| name != "authorization");
+        let Admission { route, principal } = admission;
+        let peer = self.peer;
+        let (gone, hang_up) = (Cancel::new(), Cancel::new());
+        let admitted = Admitted { route, principal, peer, tls, head, gone, hang_up };
+        let stream = front.policy.routes.get(route).is_some_and(|route| route.streams);
+        let _ends = stream.then(|| self.hang_up_with(&admitted));
+        let sent = front.house.send(&admitted, &body.bytes, stream);
+        drop(body);
+        let inner = match sent {
+            Ok(inner) => inner,
+            Err(refusal) => return self.refuse(&admitted.head, &refusal, begun),
+        };
+        let finished =
+            reply::bring(&mut self.wire, inner, &admitted, &front.limits, &front.replies);
+        if let Some(inner) = finished.inner {
+            front.house.give_back(inner);
+        }
+        self.log(&admitted.head, admitted.principal.as_ref(), finished.status, finished.bytes, begun);
+        finished.keep
+    }
+
+    fn body(&mut self, head: &Head) -> Result<body::Body, NoBody> {
+        let limits = self.front.limits;
+        if head.expects_continue && self.wire.inbound().is_empty() {
+            let deadline = Instant::now() + Duration::from_millis(limits.write_ms_max);
+            self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", deadline)?;
+        }
+        body::read(&mut self.wire, head.framing, &limits, &self.front.bodies)
+    }
+
+    /// Lets the house end this connection from another thread.
+    fn hang_up_with(&self, admitted: &Admitted) -> Hook {
+        let socket = Arc::clone(&self.socket);
+        admitted.hang_up.hook(move || drop(socket.shutdown(Shutdown::Both)))
+    }
+
+    /// RFC 9110, section 9.3.7. Answered before a token is asked for: browsers send none with it.
+    fn options(&mut self, head: &Head, admission: &Admission, begun: Instant) -> bool {
+        let route = self.front.policy.routes.get(admission.route);
+        let allow = route.map_or("GET, POST, OPTIONS", |route| route.allow);
+        let reply = Reply { status: 204, content_type: "", fields: Vec::new(), body: Vec::new() }
+            .with("Allow", allow);
+        let keep = head.keep_alive && body::skip(&mut self.wire, head.framing);
+        let sent = reply::send(&mut self.wire, &reply, head.http_1_0, keep, &self.front.limits);
+        self.log(head, None, reply.status, 0, begun);
+        keep && sent
+    }
+
+    fn refuse(&mut self, head: &Head, refusal: &Refusal, begun: Instant) -> bool {
+        self.front.refused.fetch_add(1, Ordering::Relaxed);
+        // A client that waits for a 100 has not sent its body and will not.
+        let keep = head.keep_alive
+            && !refusal.closes()
+            && !head.expects_continue
+            && body::skip(&mut self.wire, head.framing);
+        let limits = self.front.limits;
+        let head_only = head.method == Method::Head;
+        let mut reply = Reply::from(refusal);
+        let bytes = reply.body.len() as u64;
+        if head_only {
+            reply.body.clear();
+        }
+        let sent = reply::send(&mut self.wire, &reply, head.http_1_0, keep, &limits);
+        self.log(head, None, refusal.status(), bytes, begun);
+        keep && sent
+    }
+
+    fn log(
+        &self,
+        head: &Head,
+        principal: Option<&crate::auth::Principal>,
+        status: u16,
+        bytes: u64,
+        begun: Instant,
+    ) {
+        AccessLine {
+            peer: self.peer.ip().to_canonical(),
+            principal: principal.map(|principal| principal as &dyn std::fmt::Display),
+            method: head.method.as_str(),
+            path: &head.path,
+            status,
+            bytes,
+            elapsed: begun.elapsed(),
+            tls: self.wire.is_tls(),
+        }
+        .write();
+    }
+}
+
+/// Tells a plain-HTTP client of the HTTPS port what to type, and closes.
+pub(super) fn answer_plain_on_tls(wire: Wire, limits: &EdgeLimits) {
+    let mut wire = wire;
+    let deadline = Instant::now() + PLAIN_LIMIT;
+    let mut host = None;
+    while let Ok(Got::Data) = wire.read(deadline) {
+        match head::parse(wire.inbound(), limits.head_bytes_max) {
+            Ok(Some((head, _))) => {
+                host = Some(escaped(&head.host).to_string());
+                break;
+            }
+            Ok(None) => {}
+            Err(_) => break,
+        }
+    }
+    reply::refuse(&mut wire, &Refusal::PlainOnTls(host), false, false, limits);
+    wire.close(LINGER);
+}
+
+/// Whether the peer speaks HTTP where a TLS handshake is expected. `None`: nothing came.
+pub(super) fn speaks_plain(socket: &TcpStream) -> io::Result<Option<bool>> {
+    let mut byte = [0];
+    match socket.peek(&mut byte) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        // A TLS record of a handshake begins with 22 (RFC 8446, section 5.1).
+        Ok(_) => Ok(Some(byte.first().is_some_and(u8::is_ascii_alphabetic))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long a closed connection may still be read, so that its peer sees our last reply.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long a plain request on the HTTPS port is waited for.
+const PLAIN_LIMIT: Duration = Duration::from_secs(2);

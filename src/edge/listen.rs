@@ -1,0 +1,375 @@
+//! The listeners: bind, accept under permits, and the start and end of the whole edge.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustls::ServerConfig;
+
+use super::budget::Budget;
+use super::connections::{Connections, Entered};
+use super::front::{Connection, Front, answer_plain_on_tls};
+use super::http::House;
+use super::tls::{Greeting, greet, is_distrust};
+use super::wire::{Wire, wait};
+use super::{EdgeLimits, Handler, Policy};
+use crate::auth::Interfaces;
+use crate::worker::{Crew, Worker, lock};
+
+/// A bound listener, and TLS for it or not.
+#[derive(Debug)]
+pub struct Listening {
+    /// The bound socket.
+    pub listener: TcpListener,
+    /// `None`: plain HTTP.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// Why an address cannot be listened on; `Display` says what to type next.
+#[derive(Debug)]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, port) = (self.address, self.address.port());
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "port {port} is in use by another program (see which with: ss -ltnp 'sport = :{port}'); \
+                 stop it or choose another with --port"
+            ),
+            io::ErrorKind::PermissionDenied if port < 1024 => write!(
+                f,
+                "port {port} is below 1024 and this user may not open it; choose one above, or allow it \
+                 with: sudo setcap cap_net_bind_service=+ep /path/to/local-llm-mcp"
+            ),
+            io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "{} is not an address of this machine; choose one with --host, or leave it out for all",
+                address.ip()
+            ),
+            _ => write!(f, "cannot listen on {address}"),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl ListenError {
+    /// Whether the machine has no such address family (IPv6 switched off).
+    #[must_use]
+    pub fn is_no_family(&self) -> bool {
+        let code = self.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+        code == Some(rustix::io::Errno::AFNOSUPPORT)
+            || (self.source.kind() == io::ErrorKind::AddrNotAvailable
+                && self.address.ip().is_unspecified())
+    }
+}
+
+/// Binds and listens; `[::]` takes IPv4 too. Errors: what the system says, with the remedy.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let listen = || -> io::Result<TcpListener> {
+        let family =
+            if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let socket =
+            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // A restart must not wait for the connections of the one before.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+        }
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listen().map_err(|source| ListenError { address, source })
+}
+
+/// Numbers for `/health`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EdgeCounts {
+    /// Client connections now.
+    pub connections: usize,
+    /// Client connections since the start.
+    pub accepted: u64,
+    /// Idle connections closed to make room.
+    pub evicted: u64,
+    /// Requests whose head could be read.
+    pub exchanges: u64,
+    /// Requests that the front refused.
+    pub refused: u64,
+}
+
+/// The running edge; dropped, it ends in an orderly way.
+#[derive(Debug)]
+pub struct Edge {
+    front: Arc<Front>,
+    crew: Arc<Crew>,
+    /// Closing this end wakes the accept threads.
+    awake: Mutex<Option<UnixStream>>,
+    accepts: Mutex<Vec<Worker>>,
+    workers: Mutex<Vec<Worker>>,
+}
+
+impl Edge {
+    /// Starts the inner listener, its workers and one accept thread a listener.
+    /// `folder` must not exist; it will hold the inner socket (its path under 90 bytes).
+    ///
+    /// Errors: the folder, a socket or a thread cannot be made.
+    pub fn start(
+        listening: Vec<Listening>,
+        folder: &PathBuf,
+        policy: Policy,
+        interfaces: Arc<Interfaces>,
+        limits: EdgeLimits,
+        handler: Arc<dyn Handler>,
+    ) -> io::Result<Self> {
+        let house = House::open(folder, handler)?;
+        let workers = house.start_workers()?;
+        let front = Arc::new(Front {
+            house,
+            policy,
+            interfaces,
+            limits,
+            connections: Connections::new(
+                limits.connections_max,
+                limits.connections_per_address_max,
+                limits.connections_per_loopback_max,
+            ),
+            bodies: Budget::new(limits.bodies_bytes_max),
+            replies: Budget::new(limits.replies_bytes_max),
+            exchanges: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        });
+        let crew = Crew::new();
+        let (awake, sleeper) = UnixStream::pair()?;
+        let mut accepts = Vec::with_capacity(listening.len());
+        for (n, listening) in listening.into_iter().enumerate() {
+            let accept = Accept {
+                listening,
+                front: Arc::clone(&front),
+                crew: Arc::clone(&crew),
+                sleeper: sleeper.try_clone()?,
+                distrust_said: None,
+            };
+            accepts.push(Worker::spawn(&format!("accept-{n}"), ACCEPT_STACK_BYTES, move || {
+                accept.run();
+            })?);
+        }
+        Ok(Self {
+            front,
+            crew,
+            awake: Mutex::new(Some(awake)),
+            accepts: Mutex::new(accepts),
+            workers: Mutex::new(workers),
+        })
+    }
+
+    /// Numbers as of now.
+    #[must_use]
+    pub fn counts(&self) -> EdgeCounts {
+        EdgeCounts {
+            connections: self.front.connections.len(),
+            accepted: self.front.connections.accepted(),
+            evicted: self.front.connections.evicted(),
+            exchanges: self.front.exchanges.load(Ordering::Relaxed),
+            refused: self.front.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Accepts nothing more, ends idle connections, and the others after their exchange.
+    pub fn stop_accepting(&self) {
+        drop(lock(&self.awake).take());
+        self.front.connections.begin_close();
+        let accepts = std::mem::take(&mut *lock(&self.accepts));
+        drop(accepts);
+    }
+
+    /// Waits for the connections to end, at most until `deadline`, then ends them and every thread.
+    pub fn finish(&self, deadline: Instant) {
+        self.stop_accepting();
+        if !self.crew.join(deadline) {
+            let cut = self.front.connections.len();
+            log::warn!("{cut} connections were cut off at the limit drain_ms_max");
+            self.front.connections.force_close();
+            if !self.crew.join(Instant::now() + FORCED_LIMIT) {
+                log::error!("{} connection threads did not end", self.crew.len());
+            }
+        }
+        let workers = std::mem::take(&mut *lock(&self.workers));
+        if !workers.is_empty() {
+            self.front.house.close();
+        }
+        drop(workers);
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.finish(Instant::now() + FORCED_LIMIT);
+    }
+}
+
+/// One accept thread.
+struct Accept {
+    listening: Listening,
+    front: Arc<Front>,
+    crew: Arc<Crew>,
+    sleeper: UnixStream,
+    distrust_said: Option<Arc<AtomicU64>>,
+}
+
+impl Accept {
+    fn run(mut self) {
+        self.distrust_said = Some(Arc::default());
+        while !self.front.connections.is_closing() {
+            if !self.front.connections.room(ROOM_WAIT) {
+                continue;
+            }
+            match self.listening.listener.accept() {
+                Ok((socket, peer)) => self.take_in(socket, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut fds = [
+                        PollFd::new(&self.listening.listener, PollFlags::IN),
+                        PollFd::new(&self.sleeper, PollFlags::IN),
+                    ];
+                    drop(wait(&mut fds, None));
+                }
+                Err(error) => self.accept_failed(&error),
+            }
+        }
+    }
+
+    /// No accept error ends the loop: the peer's are its own business, and for ours something is
+    /// closed first.
+    fn accept_failed(&self, error: &io::Error) {
+        let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+        let exhausted = [
+            rustix::io::Errno::MFILE,
+            rustix::io::Errno::NFILE,
+            rustix::io::Errno::NOBUFS,
+            rustix::io::Errno::NOMEM,
+        ];
+        if code.is_some_and(|code| exhausted.contains(&code)) {
+            log::warn!("cannot accept a connection: {error}; closing an idle one");
+            self.front.connections.relieve(RELIEF_WAIT);
+        } else {
+            log::debug!("a connection was gone before it was accepted: {error}");
+        }
+    }
+
+    fn take_in(&self, socket: TcpStream, peer: SocketAddr) {
+        if let Err(error) = prepare(&socket) {
+            log::debug!("{peer}: {error}");
+            return;
+        }
+        let socket = Arc::new(socket);
+        let place = match self.front.connections.enter(&socket, peer.ip()) {
+            Entered::In(place) => place,
+            Entered::AddressFull => {
+                let address = peer.ip().to_canonical();
+                log::warn!("{address} is at the limit connections_per_address_max; closed");
+                return;
+            }
+        };
+        let id = place.id();
+        let front = Arc::clone(&self.front);
+        let started = match self.listening.tls.clone() {
+            None => {
+                let wire = Wire::new(Arc::clone(&socket), None);
+                let connection = Connection { front, wire, socket, peer, place };
+                self.crew.spawn(&conn_name(id), CONNECTION_STACK_BYTES, || connection.serve())
+            }
+            Some(config) => {
+                let crew = Arc::clone(&self.crew);
+                let said = self.distrust_said.clone().unwrap_or_default();
+                let deadline =
+                    Instant::now() + Duration::from_millis(front.limits.handshake_ms_max);
+                // A handshake needs a deep stack once; the connection's own thread begins after it
+                // with a shallow one, and that is what a waiting connection costs.
+                self.crew.spawn(&format!("tls-{id}"), HANDSHAKE_STACK_BYTES, move || {
+                    let greeting = greet(&socket, &config, deadline);
+                    let wire = match greeting {
+                        Ok(Greeting::Tls(tls)) => Wire::new(Arc::clone(&socket), Some(tls)),
+                        Ok(Greeting::Plain) => {
+                            answer_plain_on_tls(Wire::new(socket, None), &front.limits);
+                            return;
+                        }
+                        Err(error) => return failed(peer, &error, &said),
+                    };
+                    let connection = Connection { front, wire, socket, peer, place };
+                    let run = || connection.serve();
+                    if let Err(error) = crew.spawn(&conn_name(id), CONNECTION_STACK_BYTES, run) {
+                        log::error!("no thread for a connection: {error}");
+                    }
+                })
+            }
+        };
+        if let Err(error) = started {
+            log::error!("no thread for a connection: {error}");
+        }
+    }
+}
+
+fn conn_name(id: u64) -> String {
+    format!("conn-{id}")
+}
+
+/// No Nagle delay (an event follows its POST's 202 at once), a bound for peers that vanish, and no
+/// call that blocks.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(socket, VANISHED_MS_MAX)?;
+    socket.set_nonblocking(true)
+}
+
+/// Failed handshakes are everyday (clients that do not trust the certificate reset several in a
+/// row), so they are debug lines; why they happen is said once a minute.
+fn failed(peer: SocketAddr, error: &io::Error, said: &AtomicU64) {
+    let address = peer.ip().to_canonical();
+    log::debug!("{address}: no TLS handshake: {error}");
+    if !is_distrust(error) {
+        return;
+    }
+    let minute = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() / 60);
+    if said.swap(minute, Ordering::Relaxed) != minute {
+        log::info!(
+            "{address} does not trust our certificate; give that program our CA (GET /ca.pem), \
+             for Node-based clients: NODE_EXTRA_CA_CERTS=/path/to/ca.pem"
+        );
+    }
+}
+
+/// Simultaneous connects that the kernel holds for us.
+const BACKLOG: i32 = 1024;
+/// How long to wait for a connection to leave when all places are taken.
+const ROOM_WAIT: Duration = Duration::from_millis(500);
+/// How long to wait for descriptors to come back.
+const RELIEF_WAIT: Duration = Duration::from_millis(100);
+/// After force, threads only have to notice.
+const FORCED_LIMIT: Duration = Duration::from_secs(3);
+/// How long sent bytes may stay unacknowledged before the peer counts as vanished.
+#[cfg(target_os = "linux")]
+const VANISHED_MS_MAX: u32 = 45_000;
+const ACCEPT_STACK_BYTES: usize = 128 * 1024;
+const HANDSHAKE_STACK_BYTES: usize = 256 * 1024;
+const CONNECTION_STACK_BYTES: usize = 192 * 1024;

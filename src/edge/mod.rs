@@ -1,0 +1,160 @@
+//! Sockets and HTTP: from the listener to an admitted exchange, and its reply back.
+//!
+//! Knows no JSON-RPC and no MCP. The real sockets belong to `front`; tiny_http stands behind it
+//! on a Unix socket and parses only what the front wrote.
+
+mod body;
+mod budget;
+mod chunked;
+mod connections;
+mod error;
+mod front;
+mod gate;
+mod head;
+mod http;
+mod listen;
+mod reply;
+mod tls;
+mod wire;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::auth::Principal;
+use crate::cancel::Cancel;
+
+pub use chunked::Decoder;
+pub use error::{Refusal, reason_phrase};
+pub use gate::{Access, Admission, Policy, Route, admit_head};
+pub use head::{FIELDS_MAX, Framing, Head, Method, parse};
+pub use http::{EventWriter, Exchange};
+pub use listen::{Edge, EdgeCounts, ListenError, Listening, bind};
+pub use tls::server_config;
+
+/// The limits and waits of this room; each is explained where they are all listed, in `config`.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "documented once, on config::Limits")]
+pub struct EdgeLimits {
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    pub connections_per_loopback_max: usize,
+    pub handshake_ms_max: u64,
+    pub head_bytes_max: usize,
+    pub head_ms_max: u64,
+    pub body_bytes_max: usize,
+    pub body_ms_max: u64,
+    pub bodies_bytes_max: usize,
+    pub reply_bytes_max: usize,
+    pub replies_bytes_max: usize,
+    pub write_ms_max: u64,
+    pub keep_alive_ms_max: u64,
+}
+
+/// What answers an admitted exchange.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers it, now or from another thread; an exchange that is dropped unanswered gets a 500.
+    /// Must not block for long: it runs on one of a few threads that serve every quick request.
+    fn handle(&self, exchange: Exchange);
+}
+
+/// What the front knows of an exchange that it let pass.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The route's number in [`Policy::routes`].
+    pub route: usize,
+    /// Who asks; `None` only on open routes.
+    pub principal: Option<Principal>,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Whether it came over TLS.
+    pub tls: bool,
+    /// The request, canonical; without `Authorization`, which ended its work at the gate.
+    pub head: Head,
+    /// Fires with `ClientLeft` when the client's connection is gone before the reply is out.
+    pub gone: Cancel,
+    /// Fire it to end the client's connection at once.
+    pub hang_up: Cancel,
+}
+
+/// Text that may stand in a header value: printable ASCII, so nothing can end the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderText(String);
+
+impl HeaderText {
+    /// `None` when a character may not stand in a header value.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A whole reply.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Content-Type`; empty when there is no body.
+    pub content_type: &'static str,
+    /// Further fields.
+    pub fields: Vec<(&'static str, HeaderText)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// A reply with a JSON body.
+    #[must_use]
+    pub fn json(status: u16, body: Vec<u8>) -> Self {
+        Self { status, content_type: "application/json", fields: Vec::new(), body }
+    }
+
+    /// A reply with a plain-text body.
+    #[must_use]
+    pub fn text(status: u16, body: &str) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            fields: Vec::new(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    /// Adds a field with a value that was written in this program.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        if let Some(value) = HeaderText::new(value) {
+            self.fields.push((name, value));
+        }
+        self
+    }
+}
+
+impl From<&Refusal> for Reply {
+    fn from(refusal: &Refusal) -> Self {
+        let mut reply = Self::json(refusal.status(), refusal.body());
+        if let Some(allow) = refusal.allow() {
+            reply = reply.with("Allow", allow);
+        }
+        if let Some(challenge) = refusal.challenge() {
+            reply = reply.with("WWW-Authenticate", challenge);
+        }
+        reply
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("content_type", &self.content_type)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}

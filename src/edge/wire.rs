@@ -1,0 +1,275 @@
+//! A client's socket, plain or under TLS, read and written under deadlines.
+//!
+//! The socket does not block: whoever uses it tries first and polls when there is nothing, so that
+//! no thread stays in a call it cannot leave. Knows no HTTP.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::ServerConnection;
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    /// Bytes were appended to the inbound buffer.
+    Data,
+    /// The peer will send no more.
+    End,
+    /// Nothing came before the deadline.
+    Late,
+    /// There is nothing at this moment (only from [`Wire::read_now`]).
+    Nothing,
+}
+
+/// One connection's bytes in both directions.
+pub(super) struct Wire {
+    socket: Arc<TcpStream>,
+    tls: Option<Box<ServerConnection>>,
+    /// Decrypted bytes that no request has taken yet.
+    inbound: Vec<u8>,
+    ended: bool,
+}
+
+impl Wire {
+    /// Takes over a socket that does not block, with its finished handshake if it has one.
+    pub(super) fn new(socket: Arc<TcpStream>, tls: Option<Box<ServerConnection>>) -> Self {
+        Self { socket, tls, inbound: Vec::new(), ended: false }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Bytes that have come and were not taken.
+    pub(super) fn inbound(&self) -> &[u8] {
+        &self.inbound
+    }
+
+    /// Takes bytes from the front; the buffer is given back when it is empty, so that a kept-alive
+    /// connection costs no memory for it.
+    pub(super) fn take(&mut self, length: usize) {
+        if length >= self.inbound.len() {
+            self.inbound = Vec::new();
+        } else {
+            self.inbound.drain(..length);
+        }
+    }
+
+    /// Whether the peer has said that it will send no more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Waits for bytes and appends them to the inbound buffer.
+    /// Errors: the connection is broken.
+    pub(super) fn read(&mut self, deadline: Instant) -> io::Result<Got> {
+        loop {
+            match self.read_now()? {
+                Got::Nothing => {}
+                got => return Ok(got),
+            }
+            let Some(left) = time_left(deadline) else { return Ok(Got::Late) };
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            wait(&mut fds, Some(left))?;
+        }
+    }
+
+    /// Appends what is there without waiting. Errors: the connection is broken.
+    pub(super) fn read_now(&mut self) -> io::Result<Got> {
+        if self.ended {
+            return Ok(Got::End);
+        }
+        let mut buffer = [0; READ_BYTES];
+        let got = match &mut self.tls {
+            None => interrupted(|| (&*self.socket).read(&mut buffer)),
+            Some(tls) => read_tls(tls, &self.socket, &mut buffer),
+        };
+        match got {
+            Ok(0) => {
+                self.ended = true;
+                Ok(Got::End)
+            }
+            Ok(length) => {
+                self.inbound.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                Ok(Got::Data)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Got::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes all of it. Errors: the connection is broken, or `TimedOut` when the peer does not
+    /// take it before the deadline.
+    pub(super) fn write(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        match &mut self.tls {
+            None => write_plain(&self.socket, bytes, deadline),
+            Some(tls) => {
+                for piece in bytes.chunks(TLS_PIECE_BYTES) {
+                    tls.writer().write_all(piece)?;
+                    flush_tls(tls, &self.socket, deadline)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent (`close_notify` under TLS, then FIN), and drops what
+    /// still comes for a moment, so that the peer reads our last reply instead of a reset.
+    pub(super) fn close(mut self, linger: Duration) {
+        let deadline = Instant::now() + linger;
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            // The peer may be gone already; there is nobody to tell.
+            drop(flush_tls(tls, &self.socket, deadline));
+        }
+        drop(self.socket.shutdown(Shutdown::Write));
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES_MAX && matches!(self.read(deadline), Ok(Got::Data)) {
+            dropped += self.inbound.len();
+            self.inbound.clear();
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("tls", &self.is_tls())
+            .field("inbound", &self.inbound.len())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Does the server's side of a TLS handshake. Errors: the peer is no TLS client, refuses our
+/// certificate, or is not done before the deadline (`TimedOut`).
+pub(super) fn handshake(
+    tls: &mut ServerConnection,
+    socket: &TcpStream,
+    deadline: Instant,
+) -> io::Result<()> {
+    while tls.is_handshaking() {
+        let got = tls.read_tls(&mut &*socket);
+        match got {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => process(tls, socket)?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let left = time_left(deadline).ok_or(io::ErrorKind::TimedOut)?;
+                wait(&mut [PollFd::new(socket, PollFlags::IN)], Some(left))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        flush_tls(tls, socket, deadline)?;
+    }
+    flush_tls(tls, socket, deadline)
+}
+
+/// Polls, again after an interruption. Returns whether anything is ready.
+pub(super) fn wait(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<bool> {
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    match poll(fds, limit.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is left until a deadline; `None` when it has passed.
+pub(super) fn time_left(deadline: Instant) -> Option<Duration> {
+    Some(deadline.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+}
+
+fn read_tls(
+    tls: &mut ServerConnection,
+    socket: &TcpStream,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    loop {
+        match tls.reader().read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // An end without close_notify is an end all the same: HTTP has its own framing.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            other => return other,
+        }
+        // An end of the socket makes the reader above say so.
+        interrupted(|| tls.read_tls(&mut &*socket))?;
+        process(tls, socket)?;
+        if tls.wants_write() {
+            flush_tls(tls, socket, Instant::now() + ALERT_LIMIT)?;
+        }
+    }
+}
+
+fn process(tls: &mut ServerConnection, socket: &TcpStream) -> io::Result<()> {
+    if let Err(error) = tls.process_new_packets() {
+        // The alert tells the peer why; it may not be there to read it.
+        drop(flush_tls(tls, socket, Instant::now() + ALERT_LIMIT));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
+    Ok(())
+}
+
+fn flush_tls(tls: &mut ServerConnection, socket: &TcpStream, deadline: Instant) -> io::Result<()> {
+    while tls.wants_write() {
+        match tls.write_tls(&mut &*socket) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                writable(socket, deadline)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn write_plain(socket: &TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match (&mut &*socket).write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                writable(socket, deadline)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn writable(socket: &TcpStream, deadline: Instant) -> io::Result<()> {
+    let left = time_left(deadline).ok_or(io::ErrorKind::TimedOut)?;
+    wait(&mut [PollFd::new(socket, PollFlags::OUT)], Some(left)).map(drop)
+}
+
+fn interrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// A head of a real client is 400 to 900 bytes; a stack buffer this small costs one page.
+const READ_BYTES: usize = 2048;
+/// The plaintext of one TLS record (RFC 8446, section 5.1).
+const TLS_PIECE_BYTES: usize = 16 * 1024;
+/// What a peer may still send while we close; past it, it gets its reset.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// How long an alert or a ticket may wait for a full socket.
+const ALERT_LIMIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,77 @@
+//! Where calls run: two bounded pools, so that generations never delay a listing.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::mcp::Lane;
+use crate::worker::{Pool, PoolFull};
+
+/// The limits of the lanes; explained where all are listed, in `config`.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "documented once, on config::Limits")]
+pub struct LaneLimits {
+    pub calls_running_max: usize,
+    pub calls_waiting_max: usize,
+    pub quick_calls_running_max: usize,
+    pub quick_calls_waiting_max: usize,
+}
+
+/// Both lanes.
+#[derive(Debug)]
+pub struct Lanes {
+    slow: Pool,
+    quick: Pool,
+    calls: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Lanes {
+    /// Starts the threads of both lanes. Errors: the system refuses a thread.
+    pub fn start(limits: &LaneLimits) -> io::Result<Self> {
+        Ok(Self {
+            slow: Pool::new(
+                "slow",
+                limits.calls_running_max,
+                limits.calls_waiting_max,
+                CALL_STACK_BYTES,
+            )?,
+            quick: Pool::new(
+                "quick",
+                limits.quick_calls_running_max,
+                limits.quick_calls_waiting_max,
+                CALL_STACK_BYTES,
+            )?,
+            calls: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    /// Runs a call on its lane. Errors: all its places are taken.
+    pub fn submit(&self, lane: Lane, run: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
+        let pool = match lane {
+            Lane::Slow => &self.slow,
+            Lane::Quick => &self.quick,
+        };
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let submitted = pool.submit(run);
+        if submitted.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        submitted
+    }
+
+    /// Takes no more calls and joins the threads of both lanes.
+    pub fn close(&self) {
+        self.slow.close();
+        self.quick.close();
+    }
+
+    /// Calls since the start, and how many of them found their lane full.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.calls.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+}
+
+/// JSON of an upstream is parsed on these threads.
+const CALL_STACK_BYTES: usize = 512 * 1024;

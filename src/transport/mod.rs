@@ -1,0 +1,90 @@
+//! MCP on a wire, and the pages beside it: routes an admitted exchange to what answers it.
+//!
+//! Names no tool and no upstream.
+
+mod ca;
+mod event_stream;
+mod health;
+mod lanes;
+mod page;
+mod sse;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::edge::{Access, Exchange, Handler, Route};
+
+pub use ca::CaPem;
+pub use event_stream::EVENT_STREAM_FIELDS;
+pub use health::{Health, HealthSource};
+pub use lanes::{LaneLimits, Lanes};
+pub use sse::{Sse, SseSettings};
+
+/// What answers a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Page,
+    Health,
+    Ca,
+    Sse,
+    Messages,
+}
+
+/// Every path that exists, in the order of [`ROUTES`]'s numbers.
+const ENDPOINTS: [(Endpoint, Route); 5] = [
+    (Endpoint::Page, Route { path: "/", allow: READ, access: Access::Open, streams: false }),
+    (Endpoint::Health, Route { path: "/health", allow: READ, access: Access::Open, streams: false }),
+    (Endpoint::Ca, Route { path: "/ca.pem", allow: READ, access: Access::Open, streams: false }),
+    // A POST here is a 405, which makes clients that try Streamable HTTP first fall back.
+    (
+        Endpoint::Sse,
+        Route { path: "/sse", allow: "GET, OPTIONS", access: Access::Principals, streams: true },
+    ),
+    (
+        Endpoint::Messages,
+        Route {
+            path: "/messages",
+            allow: "POST, OPTIONS",
+            access: Access::Principals,
+            streams: false,
+        },
+    ),
+];
+
+const READ: &str = "GET, HEAD, OPTIONS";
+
+/// The routes, for the gate.
+#[must_use]
+pub fn routes() -> Arc<[Route]> {
+    ENDPOINTS.iter().map(|(_, route)| *route).collect()
+}
+
+/// Brings each admitted exchange to its endpoint.
+pub struct Router {
+    /// `GET /health`.
+    pub health: Health,
+    /// `GET /ca.pem`.
+    pub ca: CaPem,
+    /// `GET /sse` and `POST /messages`.
+    pub sse: Arc<Sse>,
+}
+
+impl Handler for Router {
+    fn handle(&self, exchange: Exchange) {
+        match ENDPOINTS.get(exchange.admitted.route).map(|(endpoint, _)| *endpoint) {
+            Some(Endpoint::Page) => page::answer(exchange),
+            Some(Endpoint::Health) => self.health.answer(exchange),
+            Some(Endpoint::Ca) => self.ca.answer(exchange),
+            Some(Endpoint::Sse) => self.sse.open(exchange),
+            Some(Endpoint::Messages) => self.sse.post(exchange),
+            // The gate admits known routes only; dropped, the exchange gets a 500.
+            None => log::error!("a route without an endpoint; please report it"),
+        }
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").finish_non_exhaustive()
+    }
+}

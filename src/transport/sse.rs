@@ -1,0 +1,304 @@
+//! HTTP+SSE (2024-11-05, transports): `GET /sse` opens a session with a thread of its own,
+//! `POST /messages?sessionId=…` is answered 202 and its reply comes on the stream.
+//!
+//! A session that nobody initialized is served: clients reconnect and do not initialize again.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+
+use super::event_stream::{EVENT_STREAM_FIELDS, HEARTBEAT, event};
+use super::lanes::Lanes;
+use crate::cancel::{Cancel, Reason};
+use crate::edge::{EventWriter, Exchange, Reply};
+use crate::mcp::{
+    Call, CallContext, Dispatcher, ErrorCode, Incoming, Malformed, Message, Progress,
+    ProgressToken, RpcError, Step, error_reply, progress, read,
+};
+use crate::observe::escaped;
+use crate::session::{Ended, Refused, Registry, Sent, Session, SessionId};
+use crate::worker::{Crew, lock};
+
+/// What this transport needs to know.
+pub struct SseSettings {
+    /// Milliseconds of silence after which a comment goes out.
+    pub heartbeat_ms: u64,
+    /// The system's random source, for session ids.
+    pub random: fn() -> Option<[u8; 16]>,
+    /// What a call gets that finds its lane full: a tool result (its JSON text) with the limit's
+    /// name.
+    pub queue_full: fn() -> serde_json::Value,
+}
+
+/// The transport.
+pub struct Sse {
+    settings: SseSettings,
+    dispatcher: Dispatcher,
+    registry: Arc<Registry>,
+    lanes: Arc<Lanes>,
+    streams: Arc<Crew>,
+}
+
+impl Sse {
+    /// A transport over what `server` built.
+    #[must_use]
+    pub fn new(
+        settings: SseSettings,
+        dispatcher: Dispatcher,
+        registry: Arc<Registry>,
+        lanes: Arc<Lanes>,
+        streams: Arc<Crew>,
+    ) -> Self {
+        Self { settings, dispatcher, registry, lanes, streams }
+    }
+
+    /// `GET /sse`.
+    pub(super) fn open(&self, exchange: Exchange) {
+        let Some(principal) = exchange.admitted.principal.clone() else {
+            return log::error!("a stream without a principal; please report it");
+        };
+        let Some(random) = (self.settings.random)() else {
+            return log::error!("the system has no random bytes for a session id");
+        };
+        let id = SessionId::mint(random);
+        let hang_up = exchange.admitted.hang_up.clone();
+        let (session, sent) = self.registry.open(id.clone(), principal, hang_up, Instant::now());
+        let stream = Stream {
+            registry: Arc::clone(&self.registry),
+            session: Arc::clone(&session),
+            sent,
+            heartbeat: Duration::from_millis(self.settings.heartbeat_ms),
+        };
+        let name = format!("sse-{}", id.short());
+        let spawned =
+            self.streams.spawn(&name, STREAM_STACK_BYTES, move || stream.run(exchange));
+        if let Err(error) = spawned {
+            log::error!("no thread for a stream: {error}");
+            self.registry.end(&session, Ended::ClientLeft);
+        }
+    }
+
+    /// `POST /messages?sessionId=…`.
+    pub(super) fn post(self: &Arc<Self>, exchange: Exchange) {
+        let (session, messages) = match self.check(&exchange) {
+            Ok(checked) => checked,
+            Err(reply) => return exchange.respond(reply),
+        };
+        session.touch(Instant::now());
+        // The answer comes before the work (2024-11-05, transports).
+        exchange.respond(Reply::text(202, "Accepted"));
+        for message in messages {
+            match message {
+                Ok(message) => self.step(&session, message),
+                Err(malformed) => self.send(&session, malformed.reply()),
+            }
+        }
+    }
+
+    fn check(
+        &self,
+        exchange: &Exchange,
+    ) -> Result<(Arc<Session>, Vec<Result<Message, Malformed>>), Reply> {
+        let head = &exchange.admitted.head;
+        let id = head.query.as_deref().and_then(session_id).ok_or_else(|| {
+            problem(400, "session_id_missing", "POST to the URL that GET /sse announced")
+        })?;
+        let session = exchange
+            .admitted
+            .principal
+            .as_ref()
+            .and_then(|principal| self.registry.find(id, principal))
+            .ok_or_else(|| {
+                problem(404, "session_unknown", "this session has ended; open GET /sse again")
+            })?;
+        let media_type = head.field("content-type").and_then(|value| value.split(';').next());
+        if !media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
+            return Err(problem(415, "media_type", "send application/json"));
+        }
+        let malformed = |malformed: Malformed| Reply::json(400, malformed.reply().into_bytes());
+        match read(&exchange.body).map_err(malformed)? {
+            Incoming::One(message) => Ok((session, vec![Ok(message)])),
+            Incoming::Batch(messages) if session.revision().has_batches() => Ok((session, messages)),
+            Incoming::Batch(_) => {
+                let error = RpcError::new(
+                    ErrorCode::INVALID_REQUEST,
+                    "batches exist in revision 2025-03-26 only",
+                );
+                Err(malformed(Malformed { id: None, error }))
+            }
+        }
+    }
+
+    fn step(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
+        match self.dispatcher.step(message, session.revision()) {
+            Step::Reply(reply) => self.send(session, reply),
+            Step::Initialized { revision, client, reply } => {
+                self.registry.settle(session, revision);
+                let short = session.id().short();
+                log::info!("session={short} {} speaks {revision}", escaped(&client));
+                self.send(session, reply);
+            }
+            Step::Call(call) => self.call(session, call),
+            Step::Cancel(id) => session.in_flight.cancel(&id, Reason::Requested),
+            Step::Nothing => {}
+        }
+    }
+
+    fn call(self: &Arc<Self>, session: &Arc<Session>, call: Call) {
+        let Some(cancel) = session.in_flight.enter(&call.id) else {
+            let error = RpcError::new(
+                ErrorCode::INVALID_REQUEST,
+                "a request with this id is still being worked on",
+            );
+            return self.send(session, error_reply(Some(&call.id), &error));
+        };
+        // Ended between the POST's check and here: nobody else would stop this call.
+        if session.has_ended() {
+            return session.in_flight.leave(&call.id);
+        }
+        let (id, lane) = (call.id.clone(), call.lane);
+        let (house, own) = (Arc::clone(self), Arc::clone(session));
+        if self.lanes.submit(lane, move || house.run(&own, &call, &cancel)).is_err() {
+            session.in_flight.leave(&id);
+            self.send(session, crate::mcp::result_reply(&id, &(self.settings.queue_full)()));
+        }
+    }
+
+    /// Runs on a lane's thread.
+    fn run(&self, session: &Arc<Session>, call: &Call, cancel: &Cancel) {
+        let revision = session.revision();
+        let reporter = call.progress_token.clone().map(|token| Reporter {
+            session,
+            registry: &self.registry,
+            token,
+            last: Mutex::new(None),
+        });
+        let context = CallContext {
+            cancel,
+            progress: reporter.as_ref().map(|reporter| reporter as &dyn Progress),
+        };
+        let begun = Instant::now();
+        let run = std::panic::AssertUnwindSafe(|| {
+            if cancel.is_fired() {
+                String::new()
+            } else {
+                self.dispatcher.run(call, revision, &context)
+            }
+        });
+        let reply = std::panic::catch_unwind(run).unwrap_or_else(|_panic| {
+            log::error!("the tool {} panicked; please report it", escaped(&call.tool.name));
+            let error = RpcError::new(ErrorCode::INTERNAL_ERROR, "a bug of this server");
+            error_reply(Some(&call.id), &error)
+        });
+        session.in_flight.leave(&call.id);
+        log::debug!(
+            "session={} request={} tool={} ms={}",
+            session.id().short(),
+            escaped(&call.id.to_string()),
+            escaped(&call.tool.name),
+            begun.elapsed().as_millis()
+        );
+        // A cancelled request gets no response (all revisions with a handshake, cancellation).
+        if !cancel.is_fired() {
+            self.send(session, reply);
+        }
+    }
+
+    fn send(&self, session: &Session, message: String) {
+        if let Err(Refused::Full(limit)) = session.send(message) {
+            self.registry.end(session, Ended::SlowReader(limit));
+        }
+    }
+}
+
+impl fmt::Debug for Sse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sse").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+/// One session's stream, on its own thread.
+struct Stream {
+    registry: Arc<Registry>,
+    session: Arc<Session>,
+    sent: Sent,
+    heartbeat: Duration,
+}
+
+impl Stream {
+    fn run(self, exchange: Exchange) {
+        let (registry, session) = (Arc::clone(&self.registry), Arc::clone(&self.session));
+        let _leaves = exchange
+            .admitted
+            .gone
+            .hook(move || registry.end(&session, Ended::ClientLeft));
+        let why = match exchange.into_stream(EVENT_STREAM_FIELDS) {
+            Ok(writer) => self.relay(writer),
+            Err(_) => Ended::ClientLeft,
+        };
+        self.registry.end(&self.session, why);
+    }
+
+    /// Writes what the outbox brings until the session ends.
+    fn relay(&self, mut writer: EventWriter) -> Ended {
+        let mut bytes = Vec::new();
+        // Relative, so that it is right behind every proxy and under every name.
+        let endpoint = format!("/messages?sessionId={}", self.session.id().as_str());
+        event("endpoint", &endpoint, &mut bytes);
+        loop {
+            if writer.write(&bytes).is_err() {
+                return Ended::ClientLeft;
+            }
+            // Idle, the buffer is given back.
+            bytes = Vec::new();
+            match self.sent.messages.recv_timeout(self.heartbeat) {
+                Ok(message) => {
+                    event("message", &message, &mut bytes);
+                    self.sent.done(message.len());
+                }
+                Err(RecvTimeoutError::Timeout) => bytes.extend_from_slice(HEARTBEAT),
+                Err(RecvTimeoutError::Disconnected) => return Ended::ClientLeft,
+            }
+        }
+    }
+}
+
+/// Progress of one call, on its session's stream.
+struct Reporter<'a> {
+    session: &'a Session,
+    registry: &'a Registry,
+    token: ProgressToken,
+    last: Mutex<Option<f64>>,
+}
+
+impl Progress for Reporter<'_> {
+    fn report(&self, value: f64, total: Option<f64>, message: &str) {
+        {
+            let mut last = lock(&self.last);
+            // Values must rise (all revisions, progress).
+            if last.is_some_and(|last| value <= last) {
+                return;
+            }
+            *last = Some(value);
+        }
+        let text = progress(&self.token, value, total, message, self.session.revision());
+        if let Err(Refused::Full(limit)) = self.session.send(text) {
+            self.registry.end(self.session, Ended::SlowReader(limit));
+        }
+    }
+}
+
+/// The value of `sessionId` in a query.
+fn session_id(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("sessionId=")).filter(|id| !id.is_empty())
+}
+
+fn problem(status: u16, code: &str, what: &str) -> Reply {
+    let body = serde_json::json!({ "error": code, "error_description": what });
+    Reply::json(status, body.to_string().into_bytes())
+}
+
+/// A stream's thread formats text and writes it.
+const STREAM_STACK_BYTES: usize = 96 * 1024;

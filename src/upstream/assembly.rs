@@ -1,0 +1,402 @@
+//! Puts an answer together from the pieces of a chat completion. Pure: knows no socket, no clock.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::upstream::chat::{ChatAnswer, ChatEvent, Finish, Usage};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::fault::Said;
+use crate::upstream::think::{Parter, Piece, part_unopened};
+
+/// An answer that is being read.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    model: String,
+    token_sent: bool,
+    reply_bytes_max: usize,
+    answered_by: String,
+    text: String,
+    reasoning: String,
+    parter: Parter,
+    /// The upstream parts the reasoning itself, so the text is the answer as it stands.
+    parted: bool,
+    finish: Option<Finish>,
+    tool_calls: bool,
+    usage: Usage,
+    unreadable: u32,
+}
+
+/// Whether more is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Read on.
+    More,
+    /// The upstream said that it is done.
+    Done,
+}
+
+impl Assembly {
+    /// For an answer to a question for `model`, of at most `reply_bytes_max` bytes.
+    pub(super) fn new(model: &str, token_sent: bool, reply_bytes_max: usize) -> Self {
+        Self {
+            model: model.to_owned(),
+            token_sent,
+            reply_bytes_max,
+            answered_by: String::new(),
+            text: String::new(),
+            reasoning: String::new(),
+            parter: Parter::default(),
+            parted: false,
+            finish: None,
+            tool_calls: false,
+            usage: Usage::default(),
+            unreadable: 0,
+        }
+    }
+
+    /// Takes the data of one event. Errors: the upstream reports a failure, or the answer is
+    /// too long.
+    pub(super) fn take(
+        &mut self,
+        data: &str,
+        on: &mut dyn FnMut(ChatEvent<'_>),
+    ) -> Result<Next, UpstreamError> {
+        if data.trim() == "[DONE]" {
+            return Ok(Next::Done);
+        }
+        let Ok(chunk) = serde_json::from_str::<Chunk>(data) else {
+            self.unreadable += 1;
+            return Ok(Next::More);
+        };
+        if let Some(error) = &chunk.error
+            && let Some(said) = Said::in_value(error, chunk.message.as_deref())
+        {
+            return Err(said.into_error(200, Some(&self.model), self.token_sent));
+        }
+        self.chunk(chunk, on)?;
+        Ok(Next::More)
+    }
+
+    /// Takes a body that is a whole completion, from an upstream that does not stream.
+    pub(super) fn take_whole(
+        &mut self,
+        body: &[u8],
+        on: &mut dyn FnMut(ChatEvent<'_>),
+    ) -> Result<(), UpstreamError> {
+        let chunk = serde_json::from_slice::<Chunk>(body).ok();
+        match chunk.filter(|chunk| chunk.choices.as_ref().is_some_and(|all| !all.is_empty())) {
+            Some(chunk) => {
+                self.chunk(chunk, on)?;
+                self.finish.get_or_insert_default();
+                Ok(())
+            }
+            None => Err(Said::plain(body).into_error(200, Some(&self.model), self.token_sent)),
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        chunk: Chunk,
+        on: &mut dyn FnMut(ChatEvent<'_>),
+    ) -> Result<(), UpstreamError> {
+        if let Some(model) = chunk.model.filter(|model| !model.is_empty()) {
+            self.answered_by = model;
+        }
+        if let Some(usage) = chunk.usage {
+            self.usage = usage.into();
+        }
+        for choice in chunk.choices.unwrap_or_default() {
+            if let Some(reason) = choice.finish_reason {
+                self.finish = Some(Finish::read(reason));
+            }
+            let Some(delta) = choice.delta.or(choice.message) else { continue };
+            self.tool_calls |= delta.tool_calls.is_some_and(|calls| !calls.is_empty());
+            let thought = delta.reasoning_content.or(delta.reasoning);
+            if let Some(Value::String(thought)) = thought.filter(|thought| *thought != "") {
+                self.parted = true;
+                self.think(&thought, on);
+            }
+            if let Some(Value::String(text)) = delta.content.filter(|text| *text != "") {
+                self.write(&text, on);
+            }
+        }
+        if self.text.len() + self.reasoning.len() > self.reply_bytes_max {
+            return Err(UpstreamError::ReplyTooLarge { limit: self.reply_bytes_max });
+        }
+        Ok(())
+    }
+
+    fn think(&mut self, thought: &str, on: &mut dyn FnMut(ChatEvent<'_>)) {
+        self.reasoning.push_str(thought);
+        on(ChatEvent::Thinking(thought));
+    }
+
+    fn write(&mut self, piece: &str, on: &mut dyn FnMut(ChatEvent<'_>)) {
+        let (text, reasoning) = (&mut self.text, &mut self.reasoning);
+        self.parter.push(piece, |piece| place(piece, text, reasoning, on));
+    }
+
+    /// The failure that an event named `error` reports.
+    pub(super) fn fault(&self, data: &str) -> UpstreamError {
+        Said::in_body(data.as_bytes())
+            .unwrap_or_else(|| Said::plain(data.as_bytes()))
+            .into_error(200, Some(&self.model), self.token_sent)
+    }
+
+    /// Whether the upstream said why it ended, or counted the tokens, which comes last: after
+    /// that a lost connection loses nothing.
+    pub(super) fn is_complete(&self) -> bool {
+        self.finish.is_some() || self.usage != Usage::default()
+    }
+
+    /// The text and the reasoning as far as they have come.
+    pub(super) fn into_partial(self) -> ChatAnswer {
+        self.settle()
+    }
+
+    /// The whole answer. Errors: there is none.
+    pub(super) fn finish(self) -> Result<ChatAnswer, UpstreamError> {
+        let tool_calls = self.tool_calls;
+        let answer = self.settle();
+        if answer.text.trim().is_empty() && !tool_calls {
+            let thought_only = !answer.reasoning.trim().is_empty();
+            return Err(UpstreamError::EmptyOutput { thought_only });
+        }
+        Ok(answer)
+    }
+
+    fn settle(self) -> ChatAnswer {
+        let Self { mut text, mut reasoning, .. } = self;
+        self.parter.finish(|piece| place(piece, &mut text, &mut reasoning, &mut |_| ()));
+        if !self.parted
+            && reasoning.is_empty()
+            && let Some((thought, answer)) = part_unopened(&text)
+        {
+            reasoning = thought.to_owned();
+            text = answer.to_owned();
+        }
+        let mut warnings = Vec::new();
+        if !self.answered_by.is_empty() && !is_same_model(&self.model, &self.answered_by) {
+            warnings.push(format!(
+                "answered by {:?}, although {:?} was asked for",
+                self.answered_by, self.model
+            ));
+        }
+        if self.unreadable > 0 {
+            warnings.push(format!("{} events of the answer were unreadable", self.unreadable));
+        }
+        if self.tool_calls {
+            warnings.push("the model tried to call a tool, which is not passed on".to_owned());
+        }
+        ChatAnswer {
+            text,
+            reasoning: reasoning.trim().to_owned(),
+            model: if self.answered_by.is_empty() { self.model } else { self.answered_by },
+            finish: self.finish.unwrap_or_default(),
+            usage: self.usage,
+            warnings,
+            ..ChatAnswer::default()
+        }
+    }
+}
+
+fn place(
+    piece: Piece<'_>,
+    text: &mut String,
+    reasoning: &mut String,
+    on: &mut dyn FnMut(ChatEvent<'_>),
+) {
+    match piece {
+        Piece::Thinking(piece) => {
+            reasoning.push_str(piece);
+            on(ChatEvent::Thinking(piece));
+        }
+        Piece::Answer(piece) => {
+            text.push_str(piece);
+            on(ChatEvent::Writing(piece));
+        }
+    }
+}
+
+/// Whether two names mean the same model: upstreams leave out the publisher, or add the instance
+/// (`:2`) or the variant (`@q4_k_m`).
+fn is_same_model(asked: &str, answered: &str) -> bool {
+    fn core(name: &str) -> String {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let name = name.split(['@', ':']).next().unwrap_or(name);
+        name.trim_end_matches(".gguf").to_lowercase()
+    }
+    core(asked) == core(answered)
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    model: Option<String>,
+    choices: Option<Vec<Choice>>,
+    usage: Option<Counted>,
+    error: Option<Value>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    delta: Option<Delta>,
+    message: Option<Delta>,
+    finish_reason: Option<String>,
+}
+
+/// The texts are values, because one odd field must not lose the others.
+#[derive(Deserialize)]
+struct Delta {
+    content: Option<Value>,
+    reasoning_content: Option<Value>,
+    reasoning: Option<Value>,
+    tool_calls: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    prompt_tokens: Option<u32>,
+    completion_tokens: Option<u32>,
+    completion_tokens_details: Option<CountedDetails>,
+}
+
+#[derive(Deserialize)]
+struct CountedDetails {
+    reasoning_tokens: Option<u32>,
+}
+
+impl From<Counted> for Usage {
+    fn from(counted: Counted) -> Self {
+        Self {
+            prompt_tokens: counted.prompt_tokens,
+            completion_tokens: counted.completion_tokens,
+            reasoning_tokens: counted
+                .completion_tokens_details
+                .and_then(|details| details.reasoning_tokens),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::sse::Reader;
+
+    /// Reads a stream in pieces; also what the events brought, which must be the same text.
+    fn read(pieces: &[&[u8]]) -> Result<ChatAnswer, UpstreamError> {
+        let mut reader = Reader::new(4096);
+        let mut assembly = Assembly::new("m", false, 4096);
+        let mut seen = String::new();
+        let mut events = Vec::new();
+        for piece in pieces {
+            reader.push(piece, |event| events.push(event)).unwrap();
+        }
+        events.extend(reader.finish());
+        for event in events {
+            let mut on = |event: ChatEvent<'_>| {
+                if let ChatEvent::Writing(piece) = event {
+                    seen.push_str(piece);
+                }
+            };
+            if assembly.take(&event.data, &mut on)? == Next::Done {
+                break;
+            }
+        }
+        let answer = assembly.finish()?;
+        assert!(answer.text.starts_with(&seen) || answer.reasoning.is_empty(), "{seen:?}");
+        Ok(answer)
+    }
+
+    fn stream(deltas: &[&str]) -> String {
+        deltas.iter().map(|delta| format!("data: {delta}\r\n\r\n")).collect()
+    }
+
+    #[test]
+    fn every_cut_of_a_stream_gives_the_same_answer() {
+        let text = stream(&[
+            r#"{"model":"m:2","choices":[{"delta":{"role":"assistant","content":null}}]}"#,
+            r#"{"choices":[{"delta":{"content":"<thi"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"nk>hm ä</thi"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"nk>\n\nParis €"}}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"length"}]}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":29,"completion_tokens":14,
+                "completion_tokens_details":{"reasoning_tokens":9}}}"#,
+            "[DONE]",
+        ])
+        .replace("\n                ", "");
+        let whole = read(&[text.as_bytes()]).unwrap();
+        assert_eq!((whole.text.as_str(), whole.reasoning.as_str()), ("Paris €", "hm ä"));
+        assert_eq!(whole.finish, Finish::Length);
+        assert_eq!(whole.usage.reasoning_tokens, Some(9));
+        assert!(whole.warnings.is_empty(), "{:?}", whole.warnings);
+        for cut in 0..=text.len() {
+            let (first, second) = text.as_bytes().split_at(cut);
+            assert_eq!(read(&[first, second]).unwrap(), whole, "cut at {cut}");
+        }
+        let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+        assert_eq!(read(&bytes).unwrap(), whole);
+    }
+
+    #[test]
+    fn reasoning_fields_stay_out_of_the_answer() {
+        for field in ["reasoning_content", "reasoning"] {
+            let text = stream(&[
+                &format!(r#"{{"choices":[{{"delta":{{"{field}":"hm "}}}}]}}"#),
+                &format!(r#"{{"choices":[{{"delta":{{"{field}":"hm","content":""}}}}]}}"#),
+                r#"{"choices":[{"delta":{"content":"Yes\n</think>"},"finish_reason":"stop"}]}"#,
+            ]);
+            let answer = read(&[text.as_bytes()]).unwrap();
+            assert_eq!((answer.text.as_str(), answer.reasoning.as_str()), ("Yes\n</think>", "hm hm"));
+        }
+    }
+
+    #[test]
+    fn a_thinking_that_lost_its_opening_mark_is_parted_at_the_end() {
+        let text = stream(&[r#"{"choices":[{"delta":{"content":"hm\n</think>\n\nYes"}}]}"#]);
+        let answer = read(&[text.as_bytes()]).unwrap();
+        assert_eq!((answer.text.as_str(), answer.reasoning.as_str()), ("Yes", "hm"));
+    }
+
+    #[test]
+    fn an_answer_without_text_is_an_error_that_knows_whether_the_model_thought() {
+        let thought = stream(&[r#"{"choices":[{"delta":{"content":"<think>hm"}}]}"#, "[DONE]"]);
+        let nothing = stream(&[r#"{"choices":[],"usage":{"prompt_tokens":4096}}"#, "[DONE]"]);
+        for (text, expected) in [(thought, true), (nothing, false)] {
+            match read(&[text.as_bytes()]) {
+                Err(UpstreamError::EmptyOutput { thought_only }) => {
+                    assert_eq!(thought_only, expected, "{text}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_inside_the_stream_ends_it() {
+        let text = stream(&[
+            r#"{"choices":[{"delta":{"content":"Par"}}]}"#,
+            r#"{"error":{"message":"Context size has been exceeded."},"message":"x"}"#,
+        ]);
+        assert_eq!(read(&[text.as_bytes()]).unwrap_err().code(), "CONTEXT_OVERFLOW");
+    }
+
+    #[test]
+    fn another_model_is_told_but_an_instance_of_the_same_is_not() {
+        assert!(is_same_model("openai/gpt-oss-20b", "gpt-oss-20b:2"));
+        assert!(is_same_model("nomic", "Nomic@q4_k_m"));
+        assert!(!is_same_model("gpt-4", "openai/gpt-oss-20b"));
+        let text = stream(&[r#"{"model":"other","choices":[{"delta":{"content":"Yes"}}]}"#]);
+        assert_eq!(read(&[text.as_bytes()]).unwrap().warnings.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_over_the_limit_is_refused_with_the_limit() {
+        let long = "x".repeat(3000);
+        let delta = format!(r#"{{"choices":[{{"delta":{{"content":"{long}"}}}}]}}"#);
+        match read(&[stream(&[&delta, &delta]).as_bytes()]) {
+            Err(UpstreamError::ReplyTooLarge { limit }) => assert_eq!(limit, 4096),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! One request as the transport below ureq sees it: its limits, its `Cancel`, its beat.
+//!
+//! ureq hands nothing of a request down to its transports, so the request that a thread is busy
+//! with lies in a slot of that thread.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use ureq::unversioned::transport::Transport;
+
+use crate::cancel::{Cancel, Hook};
+use crate::upstream::limits::{Limit, Limits, Stop};
+use crate::upstream::socket::Socket;
+use crate::worker::lock;
+
+/// A request in flight, on the thread that waits for it.
+pub(super) struct Call {
+    id: u64,
+    cancel: Cancel,
+    limits: Limits,
+    deadline: Instant,
+    beat: Option<Duration>,
+    hold: Arc<Hold>,
+    phase: Cell<Phase>,
+    /// The last byte written or read.
+    moved: Cell<Instant>,
+    /// The last byte or beat.
+    woken: Cell<Instant>,
+    /// The head of the answer is parsed, so that a wait may be left and taken up again.
+    head_done: Cell<bool>,
+    written: Cell<bool>,
+    received: Cell<bool>,
+    reused: Cell<bool>,
+    parked: RefCell<Option<Box<dyn Transport>>>,
+}
+
+impl Call {
+    /// A request that has not begun; with `beat` a silent wait returns [`Stop::Beat`] that often.
+    pub(super) fn new(cancel: &Cancel, limits: Limits, beat: Option<Duration>) -> Rc<Self> {
+        let now = Instant::now();
+        Rc::new(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            cancel: cancel.clone(),
+            limits,
+            deadline: now + limits.call,
+            beat,
+            hold: Arc::default(),
+            phase: Cell::new(Phase::Asking { since: now }),
+            moved: Cell::new(now),
+            woken: Cell::new(now),
+            head_done: Cell::new(false),
+            written: Cell::new(false),
+            received: Cell::new(false),
+            reused: Cell::new(false),
+            parked: RefCell::new(None),
+        })
+    }
+
+    /// Puts this request into the thread's slot until the guard is dropped.
+    pub(super) fn enter(self: &Rc<Self>) -> Entered {
+        let hold = Arc::clone(&self.hold);
+        let id = self.id;
+        let hook = self.cancel.hook(move || hold.shut_down(id));
+        let outer = SLOT.with(|slot| slot.replace(Some(Rc::clone(self))));
+        Entered { _hook: hook, outer }
+    }
+
+    /// Tells requests apart; never 0, which stands for nobody.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The lengths of this request's timeouts.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Remembers the socket that a `Cancel` is to shut down.
+    pub(super) fn hold(&self, socket: &Arc<Socket>) {
+        *lock(&self.hold.socket) = Arc::downgrade(socket);
+    }
+
+    /// How long the transport may block now, at most a second. Errors: it must not block, since
+    /// the request is cancelled, out of time, or due for a beat.
+    pub(super) fn wait(&self) -> Result<Duration, Stop> {
+        self.check()?;
+        let now = Instant::now();
+        let (limit, until) = match self.phase.get() {
+            Phase::Connecting { until } => (Limit::Connect, until),
+            Phase::Asking { since } => (Limit::Prefill, since + self.limits.prefill),
+            Phase::Answering => (Limit::Idle, self.moved.get() + self.limits.idle),
+        };
+        if now >= self.deadline {
+            return Err(Stop::Limit(Limit::Call));
+        }
+        if now >= until {
+            return Err(Stop::Limit(limit));
+        }
+        let mut left = until.min(self.deadline) - now;
+        if let Some(beat) = self.beat.filter(|_| self.may_beat()) {
+            let due = self.woken.get() + beat;
+            if now >= due {
+                self.woken.set(now);
+                return Err(Stop::Beat);
+            }
+            left = left.min(due - now);
+        }
+        Ok(left.clamp(WAIT_MIN, WAIT_MAX))
+    }
+
+    /// Errors: the request is cancelled.
+    pub(super) fn check(&self) -> Result<(), Stop> {
+        if self.cancel.is_fired() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// A wait can be left only between the request and the answer's head, or inside its body:
+    /// half a head would be lost with ureq's state.
+    fn may_beat(&self) -> bool {
+        match self.phase.get() {
+            Phase::Connecting { .. } => false,
+            Phase::Asking { .. } | Phase::Answering => {
+                self.head_done.get() || (self.written.get() && !self.received.get())
+            }
+        }
+    }
+
+    /// A new connection is being made, within the returned instant.
+    pub(super) fn connecting(&self) -> Instant {
+        let until = (Instant::now() + self.limits.connect).min(self.deadline);
+        self.phase.set(Phase::Connecting { until });
+        until
+    }
+
+    /// The connection stands; what was written and read for its handshake does not count.
+    pub(super) fn connected(&self) {
+        self.phase.set(Phase::Asking { since: Instant::now() });
+        self.written.set(false);
+        self.received.set(false);
+    }
+
+    /// Whether the connection never came to stand.
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.phase.get(), Phase::Connecting { .. })
+    }
+
+    /// A connection of the pool serves this request.
+    pub(super) fn take_reused(&self) {
+        self.reused.set(true);
+    }
+
+    /// A part of the request was written.
+    pub(super) fn wrote(&self) {
+        self.written.set(true);
+        self.moved.set(Instant::now());
+    }
+
+    /// A part of the answer was read.
+    pub(super) fn read(&self) {
+        self.received.set(true);
+        let now = Instant::now();
+        self.moved.set(now);
+        self.woken.set(now);
+    }
+
+    /// The head of the answer is there.
+    pub(super) fn head_done(&self) {
+        self.head_done.set(true);
+    }
+
+    /// The first word of the answer is there: from now on the idle limit counts.
+    pub(super) fn answering(&self) {
+        self.phase.set(Phase::Answering);
+    }
+
+    /// Whether a byte of the answer was read.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.get()
+    }
+
+    /// Whether asking again on a fresh connection is safe: a connection of the pool ended
+    /// before a byte came, and the request may be repeated or never left (RFC 9110, 9.2.2).
+    pub(super) fn may_retry(&self, repeatable: bool) -> bool {
+        let repeatable = repeatable || !self.written.get();
+        self.reused.get() && !self.received.get() && repeatable && !self.cancel.is_fired()
+    }
+
+    /// Keeps a connection whose answer has not begun, for [`Call::unpark`].
+    pub(super) fn park(&self, transport: Box<dyn Transport>) {
+        *self.parked.borrow_mut() = Some(transport);
+    }
+
+    /// The connection that was kept.
+    pub(super) fn unpark(&self) -> Option<Box<dyn Transport>> {
+        self.parked.borrow_mut().take()
+    }
+
+    /// The `Cancel` of this request.
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The request that this thread is busy with. Errors: none, which is an I/O error for ureq.
+pub(super) fn current() -> Result<Rc<Call>, ureq::Error> {
+    SLOT.with(|slot| slot.borrow().clone())
+        .ok_or_else(|| ureq::Error::Io(std::io::Error::other("used outside of a request")))
+}
+
+/// The time during which a request lies in its thread's slot.
+pub(super) struct Entered {
+    _hook: Hook,
+    outer: Option<Rc<Call>>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        drop(SLOT.with(|slot| slot.replace(outer)));
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Connecting { until: Instant },
+    Asking { since: Instant },
+    Answering,
+}
+
+/// What the thread that fires a `Cancel` may reach.
+#[derive(Default)]
+struct Hold {
+    socket: Mutex<Weak<Socket>>,
+}
+
+impl Hold {
+    fn shut_down(&self, id: u64) {
+        let socket = lock(&self.socket).upgrade();
+        if let Some(socket) = socket {
+            socket.shut_down_for(id);
+        }
+    }
+}
+
+thread_local! {
+    static SLOT: RefCell<Option<Rc<Call>>> = const { RefCell::new(None) };
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Shorter socket timeouts are refused as zero.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// Long waits are cut into equal pieces, so that the socket's timeout needs no system call for
+/// most requests.
+const WAIT_MAX: Duration = Duration::from_secs(1);

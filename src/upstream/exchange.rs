@@ -1,0 +1,179 @@
+//! One HTTP request to an upstream and its answer, with what may be retried and what failed.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::{HeaderValue, Request, Response, Uri, request};
+use ureq::tls::Certificate;
+use ureq::{Agent, AsSendBody, Body};
+
+use crate::upstream::call::Call;
+use crate::upstream::dial::Dial;
+use crate::upstream::error::{UpstreamError, plain};
+use crate::upstream::limits::Stop;
+use crate::upstream::line::Agents;
+use crate::upstream::settings::{Settings, SettingsError};
+
+/// Sends requests to one upstream. A request's [`Call`] must be entered on the thread.
+pub(super) struct Exchange {
+    agents: Agents,
+    authorization: Option<HeaderValue>,
+    url: String,
+    reply_bytes_max: usize,
+}
+
+impl Exchange {
+    /// For the upstream that the settings name. Errors: they cannot be used.
+    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let url = &settings.base_url;
+        let roots = if url.is_https() { Some(trusted_roots()?) } else { None };
+        Ok(Self {
+            agents: Agents::new(Dial::new(url.host(), url.port()), roots),
+            authorization: settings.authorization()?,
+            url: url.as_str().to_owned(),
+            reply_bytes_max: settings.reply_bytes_max,
+        })
+    }
+
+    /// Whether requests carry a token.
+    pub(super) fn sends_token(&self) -> bool {
+        self.authorization.is_some()
+    }
+
+    /// GETs a whole body, over a connection of the pool where there is one, and once more over a
+    /// fresh one when the pooled one turns out to be dead.
+    pub(super) fn get(&self, uri: &Uri, call: &Call) -> Result<(u16, Vec<u8>), UpstreamError> {
+        let ask = |agent: &Agent| {
+            let request = self.head(Request::get(uri.clone()));
+            let response = self.run(agent, request, (), call, &mut || ())?;
+            let status = response.status().as_u16();
+            Ok((status, self.whole(response, call, &mut || ())?))
+        };
+        match ask(&self.agents.pooled) {
+            Err(_) if call.may_retry(true) => ask(&self.agents.fresh),
+            asked => asked,
+        }
+    }
+
+    /// POSTs JSON over a connection of its own, once. The answer's body is still to be read;
+    /// `beat` is called as often as the call asks while the upstream is silent.
+    pub(super) fn post(
+        &self,
+        uri: &Uri,
+        json: &[u8],
+        call: &Call,
+        beat: &mut dyn FnMut(),
+    ) -> Result<Response<Body>, UpstreamError> {
+        let request = self
+            .head(Request::post(uri.clone()))
+            .header(CONTENT_TYPE, JSON)
+            .header(ACCEPT, EVENT_STREAM);
+        self.run(&self.agents.fresh, request, json, call, beat)
+    }
+
+    /// Reads a body to its end. Errors: it is longer than `reply_bytes_max`, or fails.
+    pub(super) fn whole(
+        &self,
+        response: Response<Body>,
+        call: &Call,
+        beat: &mut dyn FnMut(),
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let body = response.into_body();
+        let expected = body.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut whole = Vec::with_capacity(expected.unwrap_or(CHUNK_BYTES).min(EXPECTED_BYTES_MAX));
+        let reader = body.into_reader();
+        let mut limited = reader.take(self.reply_bytes_max as u64 + 1);
+        loop {
+            match limited.read_to_end(&mut whole) {
+                Ok(_) if whole.len() > self.reply_bytes_max => {
+                    return Err(UpstreamError::ReplyTooLarge { limit: self.reply_bytes_max });
+                }
+                Ok(_) => return Ok(whole),
+                Err(error) if Stop::within(&error) == Some(Stop::Beat) => beat(),
+                Err(error) => return Err(self.failed(error, call)),
+            }
+        }
+    }
+
+    /// What a failed read or write means for the request.
+    pub(super) fn failed(&self, cause: io::Error, call: &Call) -> UpstreamError {
+        let partial = String::new();
+        match Stop::within(&cause) {
+            Some(Stop::Cancelled) => UpstreamError::Cancelled,
+            Some(Stop::Limit(limit)) => {
+                UpstreamError::Timeout { limit, length: call.limits().length(limit), partial }
+            }
+            Some(Stop::Beat) | None if call.is_connecting() => {
+                UpstreamError::Unreachable { url: self.url.clone(), cause }
+            }
+            Some(Stop::Beat) | None => UpstreamError::Died { cause: plain(&cause), partial },
+        }
+    }
+
+    fn head(&self, request: request::Builder) -> request::Builder {
+        match &self.authorization {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        }
+    }
+
+    /// Runs until the head of the answer is there. Each beat leaves ureq and sends the request
+    /// again, which the transport turns into a continued wait.
+    fn run<B: AsSendBody + Copy>(
+        &self,
+        agent: &Agent,
+        request: request::Builder,
+        body: B,
+        call: &Call,
+        beat: &mut dyn FnMut(),
+    ) -> Result<Response<Body>, UpstreamError> {
+        let request = request.body(body).map_err(|error| self.refused(&error))?;
+        loop {
+            match agent.run(request.clone()) {
+                Ok(response) => {
+                    call.head_done();
+                    return Ok(response);
+                }
+                Err(ureq::Error::Io(error)) if Stop::within(&error) == Some(Stop::Beat) => beat(),
+                Err(ureq::Error::Io(error)) => return Err(self.failed(error, call)),
+                Err(error) if call.is_connecting() => {
+                    return Err(self.failed(io::Error::other(error), call));
+                }
+                Err(error) => return Err(self.refused(&error)),
+            }
+        }
+    }
+
+    /// Something that is no HTTP answer.
+    fn refused(&self, error: &dyn fmt::Display) -> UpstreamError {
+        let said = format!("{} does not speak HTTP as expected: {error}", self.url);
+        UpstreamError::Answered { status: 200, said, partial: String::new() }
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// The certificates that this system trusts. Errors: it has none.
+fn trusted_roots() -> Result<Vec<Certificate<'static>>, SettingsError> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(SettingsError::Roots(io::Error::other(causes.join("; "))));
+    }
+    Ok(found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).collect())
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a stream of events calls itself.
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+const CHUNK_BYTES: usize = 8 * 1024;
+
+/// A declared length is believed this far before its bytes are there.
+const EXPECTED_BYTES_MAX: usize = 256 * 1024;

@@ -1,0 +1,206 @@
+//! Parts a model's thinking from its answer where both come in one text. Pure.
+//!
+//! Thinking stands at the beginning, between marks that may be cut anywhere. A missing closing
+//! mark makes everything thinking; a missing opening one (templates that open the thinking inside
+//! the prompt) is seen only at the end, when the closing mark is met without it.
+
+/// A piece of a parted text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// Of the thinking.
+    Thinking(&'a str),
+    /// Of the answer.
+    Answer(&'a str),
+}
+
+/// The state between two pieces of a text.
+#[derive(Debug, Default)]
+pub(super) struct Parter {
+    place: Place,
+    /// Text that may be the beginning of a mark.
+    held: String,
+}
+
+impl Parter {
+    /// Takes the next piece and gives what is certain to `take`.
+    pub(super) fn push(&mut self, piece: &str, mut take: impl FnMut(Piece<'_>)) {
+        if self.place == Place::Answer && self.held.is_empty() {
+            take(Piece::Answer(piece));
+            return;
+        }
+        self.held.push_str(piece);
+        while self.step(&mut take) {}
+    }
+
+    /// The text is over: gives what was held back.
+    pub(super) fn finish(mut self, mut take: impl FnMut(Piece<'_>)) -> Place {
+        let rest = std::mem::take(&mut self.held);
+        if !rest.is_empty() {
+            match self.place {
+                Place::Thinking(_) => take(Piece::Thinking(&rest)),
+                Place::Beginning | Place::Gap | Place::Answer => take(Piece::Answer(&rest)),
+            }
+        }
+        self.place
+    }
+
+    /// Goes on as far as one mark; says whether to look again.
+    fn step(&mut self, take: &mut impl FnMut(Piece<'_>)) -> bool {
+        match self.place {
+            Place::Beginning => {
+                let text = self.held.trim_start();
+                if let Some(mark) = MARKS.iter().find(|mark| text.starts_with(mark.open)) {
+                    let after = text.strip_prefix(mark.open).unwrap_or_default().to_owned();
+                    self.held = after;
+                    self.place = Place::Thinking(mark);
+                    return true;
+                }
+                if MARKS.iter().any(|mark| mark.open.starts_with(text)) {
+                    return false;
+                }
+                self.place = Place::Answer;
+                true
+            }
+            Place::Thinking(mark) => {
+                if let Some((before, after)) = self.held.split_once(mark.close) {
+                    if !before.is_empty() {
+                        take(Piece::Thinking(before));
+                    }
+                    self.held = after.to_owned();
+                    self.place = Place::Gap;
+                    return true;
+                }
+                let keep = overlap(&self.held, mark.close);
+                let (certain, kept) =
+                    self.held.split_at_checked(self.held.len() - keep).unwrap_or(("", &self.held));
+                if !certain.is_empty() {
+                    take(Piece::Thinking(certain));
+                    self.held = kept.to_owned();
+                }
+                false
+            }
+            Place::Gap => {
+                let text = self.held.trim_start();
+                if text.is_empty() {
+                    self.held.clear();
+                    return false;
+                }
+                take(Piece::Answer(text));
+                self.held.clear();
+                self.place = Place::Answer;
+                false
+            }
+            Place::Answer => {
+                take(Piece::Answer(&self.held));
+                self.held.clear();
+                false
+            }
+        }
+    }
+}
+
+/// Where in the text the parter is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing but white space, or the beginning of a mark, has come.
+    #[default]
+    Beginning,
+    /// After this mark's opening.
+    Thinking(&'static Mark),
+    /// Between the thinking and the first word of the answer.
+    Gap,
+    /// In the answer.
+    Answer,
+}
+
+/// A pair of marks around thinking.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    open: &'static str,
+    close: &'static str,
+}
+
+/// A whole text that had no opening mark: the thinking and the answer, if a closing mark stands
+/// where one ends, at an end of a line. In the middle of a sentence it is only talked about.
+pub(super) fn part_unopened(text: &str) -> Option<(&str, &str)> {
+    MARKS.iter().find_map(|mark| {
+        let (before, after) = text.split_once(mark.close)?;
+        let at_line_end = after.is_empty() || after.starts_with(['\n', '\r']);
+        let at_line_start = before.is_empty() || before.ends_with(['\n', '\r']);
+        (at_line_end || at_line_start).then(|| (before, after.trim_start()))
+    })
+}
+
+/// How many bytes at the end of `text` may be the beginning of `mark`.
+fn overlap(text: &str, mark: &str) -> usize {
+    (1..mark.len())
+        .rev()
+        .find(|&n| mark.get(..n).is_some_and(|beginning| text.ends_with(beginning)))
+        .unwrap_or_default()
+}
+
+const MARKS: &[Mark] = &[
+    Mark { open: "<think>", close: "</think>" },
+    Mark { open: "<thinking>", close: "</thinking>" },
+    // gpt-oss, where its channels reach us unparsed.
+    Mark {
+        open: "<|channel|>analysis<|message|>",
+        close: "<|end|><|start|>assistant<|channel|>final<|message|>",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(pieces: &[&str]) -> (String, String) {
+        let mut parter = Parter::default();
+        let (mut thinking, mut answer) = (String::new(), String::new());
+        let mut take = |piece: Piece<'_>| match piece {
+            Piece::Thinking(text) => thinking.push_str(text),
+            Piece::Answer(text) => answer.push_str(text),
+        };
+        for piece in pieces {
+            parter.push(piece, &mut take);
+        }
+        parter.finish(&mut take);
+        (thinking, answer)
+    }
+
+    #[test]
+    fn every_cut_gives_the_same_parts() {
+        for (text, thinking, answer) in [
+            ("<think>a < b</think>\n\nYes ä.", "a < b", "Yes ä."),
+            ("\n<think></think>Yes", "", "Yes"),
+            ("<thinking>no </think> yet</thinking> Yes", "no </think> yet", "Yes"),
+            ("<think>endless </thin", "endless </thin", ""),
+            ("Yes, <think> is a tag </think>", "", "Yes, <think> is a tag </think>"),
+            ("<thin ice>", "", "<thin ice>"),
+            ("  plain", "", "  plain"),
+            (
+                "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final\
+                 <|message|>Yes",
+                "hm",
+                "Yes",
+            ),
+        ] {
+            let expected = (thinking.to_owned(), answer.to_owned());
+            assert_eq!(part(&[text]), expected, "{text}");
+            let cuts: Vec<_> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            for &first in &cuts {
+                for &second in cuts.iter().filter(|second| **second >= first) {
+                    let pieces = [&text[..first], &text[first..second], &text[second..]];
+                    assert_eq!(part(&pieces), expected, "{text} cut at {first} and {second}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_closing_mark_alone_parts_only_at_the_end_of_a_line() {
+        assert_eq!(part_unopened("hm\n</think>\n\nYes"), Some(("hm\n", "Yes")));
+        assert_eq!(part_unopened("hm</think>\nYes"), Some(("hm", "Yes")));
+        assert_eq!(part_unopened("Write </think> after it."), None);
+        assert_eq!(part_unopened("Yes"), None);
+    }
+}

@@ -1,0 +1,1 @@
+"""What the scenarios stand on: processes, tools, upstreams, the server under test, clients, the report."""

@@ -1,0 +1,160 @@
+"""The real clients, all driven in one way: JSON-RPC lines in, JSON-RPC lines out.
+
+mcp-remote speaks that by itself. The SDKs and curl get it from a small program in `programs/`,
+which leaves all talking to the server to the client that it is about.
+"""
+
+import itertools
+import json
+from dataclasses import dataclass, field
+
+from .children import Late, bare_environment
+from .report import Failed, expect
+
+ANSWER_SECONDS_MAX = 20
+# After its input has ended a client has this long to leave by itself.
+LEAVE_SECONDS_MAX = 5
+
+# Ways of trusting the server's certificate.
+PLAIN, TRUSTED, UNVERIFIED = "http", "https, CA trusted", "https, not verified"
+WAYS = {"http": [PLAIN], "https": [TRUSTED, UNVERIFIED]}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A client program and how it takes the end of its stream."""
+
+    name: str
+    needs: str
+    # Carries on by itself when the server is back; the others end and are started again.
+    reconnects: bool
+    # What it offers at initialize; mcp-remote passes on what its host says.
+    protocol_version: str
+    package: str = ""
+    options: tuple = field(default=())
+
+
+NEWEST = Kind("mcp-remote 0.15.1", "node", True, "2025-11-25", "mcp-remote")
+BEFORE_THE_MOVE = Kind("mcp-remote 0.1.38", "node", True, "2025-06-18", "mcp-remote-before-the-move")
+MCP_REMOTES = [
+    Kind(f"{kind.name} {name}", kind.needs, True, kind.protocol_version, kind.package, options)
+    for kind in (NEWEST, BEFORE_THE_MOVE)
+    for name, options in (("default", ()), ("sse-only", ("--transport", "sse-only")))
+]
+TYPESCRIPT_SDK = Kind("TypeScript SDK", "node", True, "2025-11-25")
+PYTHON_SDK = Kind("Python SDK", "python", False, "2025-11-25")
+CURL = Kind("curl", "curl", False, "2024-11-05")
+
+
+def connect(children, tools, kind, product, way, folder, options=(), environment=None):
+    """Starts a client of this kind against the product; it has not said anything yet."""
+    settings = bare_environment(folder, MCP_REMOTE_CONFIG_DIR=folder / "mcp-auth")
+    if kind.needs == "node":
+        if way == TRUSTED:
+            settings["NODE_EXTRA_CA_CERTS"] = str(product.ca_file)
+        if way == UNVERIFIED:
+            settings["NODE_TLS_REJECT_UNAUTHORIZED"] = "0"
+    else:
+        settings["TRUST"] = {PLAIN: "", TRUSTED: str(product.ca_file), UNVERIFIED: "anything"}[way]
+    settings.update(environment or {})
+    folder.mkdir(parents=True, exist_ok=True)
+    return Client(kind, children.start(kind.name, command(tools, kind, product.url, options), settings, folder))
+
+
+def command(tools, kind, url, options):
+    if kind.package:
+        return [tools.node, tools.mcp_remote(kind.package), url, *kind.options, *options]
+    if kind is TYPESCRIPT_SDK:
+        return [tools.node, tools.program("typescript_sdk.mjs"), tools.node_folder, url]
+    if kind is PYTHON_SDK:
+        return [tools.python, tools.program("python_sdk.py"), url]
+    return ["bash", tools.program("curl.sh"), url]
+
+
+class Refused(Failed):
+    """The server, or the client in its name, answered with a JSON-RPC error."""
+
+
+class Client:
+    """One running client, seen from the program that hosts it."""
+
+    def __init__(self, kind, child):
+        self.kind = kind
+        self.child = child
+        self._numbers = itertools.count(1)
+
+    def initialize(self):
+        """Shakes hands and returns the server's own description of itself."""
+        result = self.request("initialize", {
+            "protocolVersion": self.kind.protocol_version,
+            "capabilities": {},
+            "clientInfo": {"name": "client-run", "version": "1"},
+        })
+        self.notify("notifications/initialized", {})
+        return result
+
+    def tool_names(self):
+        return [tool["name"] for tool in self.request("tools/list", {})["tools"]]
+
+    def call(self, tool, arguments, seconds=ANSWER_SECONDS_MAX):
+        """Calls a tool and returns its text; a result with `isError` is a failure here."""
+        return text_of(self.answer(self.begin(tool, arguments), seconds))
+
+    def begin(self, tool, arguments):
+        """Sends a call and returns its number without waiting."""
+        return self._send("tools/call", {"name": tool, "arguments": arguments})
+
+    def cancel(self, number):
+        self.notify("notifications/cancelled", {"requestId": number, "reason": "the user pressed stop"})
+
+    def request(self, method, params, seconds=ANSWER_SECONDS_MAX):
+        return self.answer(self._send(method, params), seconds)
+
+    def answer(self, number, seconds=ANSWER_SECONDS_MAX):
+        """The result of an earlier request; raises `Refused` when it is an error."""
+
+        def mine(line):
+            message = message_in(line)
+            return message if message and message.get("id") == number and "method" not in message else None
+
+        message = self.child.output.wait_for(mine, seconds, f"an answer to request {number}")
+        if "error" in message:
+            raise Refused(json.dumps(message["error"]))
+        return message["result"]
+
+    def notify(self, method, params):
+        self._write({"jsonrpc": "2.0", "method": method, "params": params})
+
+    def leave(self):
+        """Closes the client's input, as a host does that quits; kills a client that stays."""
+        self.child.close_input()
+        try:
+            self.child.wait(LEAVE_SECONDS_MAX)
+        except Late:
+            self.child.kill()
+
+    def stray_output(self):
+        """Lines on standard output that are not JSON-RPC: a host would choke on them."""
+        return [line for line in self.child.output.all() if message_in(line) is None]
+
+    def _send(self, method, params):
+        number = next(self._numbers)
+        self._write({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        return number
+
+    def _write(self, message):
+        self.child.write_line(json.dumps(message))
+
+
+def message_in(line):
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and message.get("jsonrpc") == "2.0" else None
+
+
+def text_of(result):
+    text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
+    expect(not result.get("isError"), f"the tool failed: {text}")
+    return text

@@ -1,0 +1,39 @@
+"""One temporary folder and one set of children for each scenario, gone when it ends."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from .children import Children
+from .upstreams import ModelServer, StandIn
+
+
+class Scene:
+    """What one scenario starts and where it writes."""
+
+    def __init__(self, tools, children, folder):
+        self.children, self.folder = children, folder
+        self._tools = tools
+
+    def stand_in(self):
+        return StandIn(self.children, self._tools, self.folder)
+
+    def model_server(self):
+        return ModelServer(self.children, self._tools, self.folder)
+
+
+class House:
+    """Makes scenes."""
+
+    def __init__(self, tools, report):
+        self.tools = tools
+        self._report = report
+
+    @contextlib.contextmanager
+    def scenario(self, title):
+        """A scene; whatever fails outside of a check becomes one failed check named after it."""
+        with tempfile.TemporaryDirectory(prefix="clients-") as name, Children() as children:
+            try:
+                yield Scene(self.tools, children, Path(name))
+            except Exception as error:  # A server that does not start is a result too.
+                self._report.failed_set_up(title, error, children.tails())

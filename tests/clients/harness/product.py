@@ -1,0 +1,77 @@
+"""The server under test on loopback, with a state folder of its own."""
+
+import json
+import re
+import ssl
+import urllib.request
+
+from .children import Late, bare_environment, wait_until
+
+START_SECONDS_MAX = 15
+
+
+class Product:
+    """One instance of the binary. Its port is the system's choice at the first start, and stays."""
+
+    def __init__(self, children, tools, folder, scheme, upstream, **environment):
+        self.scheme = scheme
+        self.state = folder
+        self.child = None
+        self._children, self._binary = children, tools.binary
+        self._environment = bare_environment(
+            folder, HOST="127.0.0.1", MCP_TRANSPORT=scheme, LM_STUDIO_URL=upstream.url, MCP_STATE_DIR=folder, **environment)
+        self.port = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def url(self):
+        return f"{self.scheme}://localhost:{self.port}/sse"
+
+    @property
+    def ca_file(self):
+        return self.state / "ca.pem"
+
+    def start(self):
+        """Starts the binary and waits until it answers; the first https start makes its certificate."""
+        self._environment["PORT"] = str(self.port)
+        self.child = self._children.start("local-llm-mcp", [self._binary], self._environment, self.state)
+        listening = re.compile(rf"\b{self.scheme}://\S*:(\d+)/sse")
+
+        def port_in(line):
+            found = listening.search(line)
+            return found and int(found.group(1))
+
+        self.port = self.child.errors.wait_for(port_in, START_SECONDS_MAX, "the banner with the address")
+        wait_until(self._answers, START_SECONDS_MAX, "an answer from /health")
+        return self
+
+    def stop(self):
+        """SIGTERM; a server that needs longer than the stop deadline, or fails, is a finding."""
+        code = self.child.terminate()
+        if code != 0:
+            raise Late(f"the server ended with code {code} on SIGTERM")
+
+    def restart(self):
+        """Ends the process and starts it again on the same port and with the same state."""
+        self.stop()
+        self.start()
+
+    def health(self, **headers):
+        """What /health says to a caller from this machine."""
+        request = urllib.request.Request(f"{self.scheme}://localhost:{self.port}/health", headers=headers)
+        with self._opener().open(request, timeout=5) as answer:
+            return json.load(answer)
+
+    def _answers(self):
+        if not self.child.is_running:
+            raise Late(f"the server ended at its start: {self.child.errors.all()[-3:]}")
+        try:
+            return self.health().get("status")
+        except OSError:
+            return None
+
+    def _opener(self):
+        handlers = [urllib.request.ProxyHandler({})]
+        if self.scheme == "https":
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self.ca_file)))
+        return urllib.request.build_opener(*handlers)

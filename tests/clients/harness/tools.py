@@ -1,0 +1,102 @@
+"""What the runs need on the machine, where it is kept, and how it gets there.
+
+Installs pinned versions into one cache folder; never touches the machine's own packages.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CLIENTS = Path(__file__).resolve().parent.parent
+PROJECT = CLIENTS.parent.parent
+
+
+def target_folder():
+    return Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")).resolve()
+
+
+def chosen_or_built(variable, *paths):
+    """What the environment names, else the first of the paths that is there, else the first to be made."""
+    if variable in os.environ:
+        return Path(os.environ[variable]).resolve()
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+class Tools:
+    """Paths of everything that a scenario starts."""
+
+    def __init__(self):
+        target = target_folder()
+        self.cache = Path(os.environ.get("LOCAL_LLM_MCP_CLIENTS_DIR", target / "clients")).resolve()
+        self.node_folder = self.cache / "node"
+        self.python = self.cache / "python" / "bin" / "python"
+        self.node = shutil.which("node")
+        self.curl = shutil.which("curl")
+        self.binary = chosen_or_built(
+            "LOCAL_LLM_MCP_BIN", target / "release" / "local-llm-mcp", target / "debug" / "local-llm-mcp")
+        self.stand_in = chosen_or_built(
+            "LOCAL_LLM_MCP_STAND_IN",
+            self.binary.parent / "examples" / "stand_in",
+            target / "debug" / "examples" / "stand_in", target / "release" / "examples" / "stand_in")
+
+    def program(self, name):
+        return CLIENTS / "programs" / name
+
+    def model_script(self, name):
+        return CLIENTS / "model" / name
+
+    def mcp_remote(self, package):
+        return self.node_folder / "node_modules" / package / "dist" / "proxy.js"
+
+    def missing(self):
+        """What each group of clients lacks, as `{group: "needs …"}`; an empty one lacks nothing."""
+        lacks = {}
+        if not self.node:
+            lacks["node"] = "needs node"
+        elif not self._is_installed(self.node_folder, "package-lock.json"):
+            lacks["node"] = "needs its npm packages: tests/clients/run.py --install"
+        if not self._is_installed(self.cache / "python", "requirements.txt"):
+            lacks["python"] = "needs its Python packages: tests/clients/run.py --install"
+        if not self.curl:
+            lacks["curl"] = "needs curl"
+        return lacks
+
+    def missing_builds(self):
+        """What has not been built yet, in words."""
+        wanted = {"cargo build": self.binary, "cargo build --examples": self.stand_in}
+        return [f"{path} (make it with `{command}`)" for command, path in wanted.items() if not path.is_file()]
+
+    def install(self):
+        """Puts the pinned npm and Python packages into the cache, unless these very ones are there."""
+        self._install(self.node_folder, "package-lock.json", self._install_node)
+        self._install(self.cache / "python", "requirements.txt", self._install_python)
+
+    def _install(self, folder, pins, work):
+        if self._is_installed(folder, pins):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        work(folder)
+        (folder / "pins.sha256").write_text(digest(pins))
+
+    def _install_node(self, folder):
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(CLIENTS / name, folder)
+        # No package of this set needs its install scripts, so none gets to run one.
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, check=True)
+
+    def _install_python(self, folder):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check",
+                        "-r", CLIENTS / "requirements.txt"], check=True)
+
+    def _is_installed(self, folder, pins):
+        stamp = folder / "pins.sha256"
+        return stamp.is_file() and stamp.read_text() == digest(pins)
+
+
+def digest(name):
+    return hashlib.sha256((CLIENTS / name).read_bytes()).hexdigest()

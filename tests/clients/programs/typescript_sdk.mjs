@@ -1,0 +1,46 @@
+// The TypeScript SDK's SSE client, driven by JSON-RPC lines: node typescript_sdk.mjs NODE_FOLDER URL
+// Every request is made with the SDK's own calls; a `notifications/cancelled` line aborts the call of that id.
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
+
+const [nodeFolder, url] = process.argv.slice(2);
+const packages = createRequire(join(nodeFolder, 'package.json'));
+const sdk = (part) => import(pathToFileURL(packages.resolve(`@modelcontextprotocol/sdk/${part}`)).href);
+const { Client } = await sdk('client/index.js');
+const { SSEClientTransport } = await sdk('client/sse.js');
+
+const client = new Client({ name: 'typescript-sdk-run', version: '1' });
+const running = new Map();
+
+const requests = {
+  async initialize() {
+    await client.connect(new SSEClientTransport(new URL(url)));
+    return { serverInfo: client.getServerVersion(), capabilities: client.getServerCapabilities() };
+  },
+  'tools/list': (params, options) => client.listTools(params, options),
+  'tools/call': (params, options) => client.callTool(params, undefined, options),
+};
+
+async function answer({ id, method, params }) {
+  const stop = new AbortController();
+  running.set(id, stop);
+  let reply;
+  try {
+    reply = { result: await requests[method](params, { signal: stop.signal }) };
+  } catch (error) {
+    reply = { error: { code: error.code ?? -32603, message: String(error) } };
+  }
+  running.delete(id);
+  console.log(JSON.stringify({ jsonrpc: '2.0', id, ...reply }));
+}
+
+client.onerror = (error) => console.error(String(error));
+createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    const message = JSON.parse(line);
+    if (message.id !== undefined) answer(message);
+    else if (message.method === 'notifications/cancelled') running.get(message.params.requestId)?.abort('stopped');
+  })
+  .on('close', () => process.exit(0));

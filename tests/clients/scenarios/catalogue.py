@@ -1,0 +1,42 @@
+"""All scenarios by name: who walks which way, and the guide's rows."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+from harness import clients
+
+from . import guide, walk
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A named run, the groups of tools it needs, and whether the quick selection has it."""
+
+    name: str
+    needs: tuple
+    run: Callable
+    quick: bool = False
+
+
+def walks():
+    quick = {(clients.MCP_REMOTES[0], "https"), (clients.TYPESCRIPT_SDK, "http"), (clients.PYTHON_SDK, "http"), (clients.CURL, "https")}
+    for kind in [*clients.MCP_REMOTES, clients.TYPESCRIPT_SDK, clients.PYTHON_SDK, clients.CURL]:
+        for scheme, ways in clients.WAYS.items():
+            yield Scenario(
+                f"{kind.name} over {scheme}", (kind.needs,),
+                lambda report, house, kind=kind, scheme=scheme, ways=ways: walk.run(report, house, kind, scheme, ways),
+                (kind, scheme) in quick)
+
+
+def real_model():
+    for kind in (clients.NEWEST, clients.CURL):
+        yield Scenario(
+            f"{kind.name} with a real model server", ("python", kind.needs),
+            lambda report, house, kind=kind: walk.run_with_model_server(report, house, kind))
+
+
+SCENARIOS = [
+    *walks(),
+    *real_model(),
+    *(Scenario(name, ("node",), run) for name, run in guide.ROWS),
+]

@@ -1,0 +1,129 @@
+"""The walk that every client takes: connect, list, call, cancel, live through a restart, leave."""
+
+import time
+
+from harness import clients
+from harness.children import Late, wait_until
+from harness.product import Product
+from harness.report import Failed, expect
+
+# From the stop button to a free GPU.
+CANCEL_SECONDS_MAX = 1.5
+# mcp-remote and the TypeScript SDK try again every three seconds.
+RECONNECT_SECONDS_MAX = 20
+# mcp-remote 0.1.38 never answers what it sent into a dead session, so one try must not wait long.
+TRY_SECONDS = 3
+
+
+class Walk:
+    """One client, one server, one upstream, and the steps in their order."""
+
+    def __init__(self, children, tools, kind, way, product, upstream, folder):
+        self._children, self._tools = children, tools
+        self._kind, self._way, self._folder = kind, way, folder
+        self._product, self._upstream = product, upstream
+        self._client = None
+
+    def steps(self):
+        return [
+            ("connects", self.connects),
+            ("lists the tools", self.lists_the_tools),
+            ("lists the models", self.lists_the_models),
+            ("chats", self.chats),
+            ("cancels a running chat", self.cancels),
+            ("survives a restart of the server", self.survives_a_restart),
+            ("ends its chat by leaving", self.ends_its_chat_by_leaving),
+        ]
+
+    def connects(self):
+        self._client = clients.connect(
+            self._children, self._tools, self._kind, self._product, self._way, self._folder)
+        name = self._client.initialize()["serverInfo"]["name"]
+        expect(name == "local-llm-mcp", f"the server calls itself {name}")
+
+    def lists_the_tools(self):
+        names = self._client.tool_names()
+        expect({"list_models", "chat"} <= set(names), f"the tools are {names}")
+
+    def lists_the_models(self):
+        text = self._client.call("list_models", {})
+        expect(self._upstream.model_name() in text, f"no {self._upstream.model_name()} in: {text[:300]}")
+
+    def chats(self):
+        text = self._client.call("chat", self._upstream.short_chat)
+        wanted = getattr(self._upstream, "answer", "")
+        expect(text.strip() and wanted in text, f"the answer is: {text[:300]!r}")
+
+    def cancels(self):
+        number, before = self._begin_endless_chat()
+        self._client.cancel(number)
+        cancelled = time.monotonic()
+        self._wait_broken_off(before)
+        took = time.monotonic() - cancelled
+        self.lists_the_models()
+        return f"generation ended after {took * 1000:.0f} ms"
+
+    def survives_a_restart(self):
+        self._product.restart()
+        back = time.monotonic()
+        if self._kind.reconnects:
+            wait_until(self._lists_again, RECONNECT_SECONDS_MAX, "models listed by the same client")
+            return f"served again after {time.monotonic() - back:.1f} s"
+        self._notices_the_end()
+        self.connects()
+        self.lists_the_models()
+        return "ended, and started again"
+
+    def ends_its_chat_by_leaving(self):
+        _, before = self._begin_endless_chat()
+        self._client.leave()
+        left = time.monotonic()
+        self._wait_broken_off(before)
+        return f"generation ended {(time.monotonic() - left) * 1000:.0f} ms after the client had gone"
+
+    def _begin_endless_chat(self):
+        before = self._upstream.snapshot()
+        number = self._client.begin("chat", self._upstream.endless_chat)
+        wait_until(lambda: self._upstream.runs_since(before), clients.ANSWER_SECONDS_MAX, "a running generation")
+        return number, before
+
+    def _wait_broken_off(self, before):
+        wait_until(lambda: self._upstream.broken_off_since(before), CANCEL_SECONDS_MAX, "the end of the generation")
+
+    def _lists_again(self):
+        try:
+            return self._upstream.model_name() in self._client.call("list_models", {}, TRY_SECONDS)
+        except (Late, Failed):
+            return False
+
+    def _notices_the_end(self):
+        """A client that can't reconnect has to end or to fail its next call; it must not hang."""
+        try:
+            self._client.tool_names()
+        except (Failed, OSError):
+            pass
+        except Late:
+            if self._client.child.is_running:
+                raise
+        else:
+            raise Failed("a call was answered in a session that had ended")
+        self._client.leave()
+
+
+def run(report, house, kind, scheme, ways):
+    """Walks once for each way of trusting a server of this scheme; they share the server."""
+    with house.scenario(f"{kind.name} over {scheme}") as scene:
+        walk_all(report, house, scene, kind, scheme, ways, scene.stand_in(), "")
+
+
+def run_with_model_server(report, house, kind):
+    """The same walk with llama.cpp's server, whose slots show what a cancel did."""
+    with house.scenario(f"{kind.name} with a real model server") as scene:
+        walk_all(report, house, scene, kind, "https", [clients.TRUSTED], scene.model_server(), ", real model server")
+
+
+def walk_all(report, house, scene, kind, scheme, ways, upstream, suffix):
+    product = Product(scene.children, house.tools, scene.folder / "server", scheme, upstream).start()
+    for number, way in enumerate(ways):
+        walk = Walk(scene.children, house.tools, kind, way, product, upstream, scene.folder / f"client-{number}")
+        report.steps(f"{kind.name}, {way}{suffix}", walk.steps(), scene.children.tails)
