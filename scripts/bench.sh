@@ -26,11 +26,13 @@ mkdir -p "$work"
 echo 'building' >&2
 cargo build --quiet --release --locked --bins --example stand_in --example bench_load
 if ! cmp -s benches/peers/typescript/package-lock.json "$work/typescript/package-lock.json"; then
-  rm -rf "$work/typescript" && mkdir "$work/typescript"
-  cp benches/peers/typescript/package.json "$work/typescript"
-  cp benches/peers/typescript/package-lock.json "$work/typescript/.pins"
-  (cd "$work/typescript" && cp .pins package-lock.json && npm ci --silent --ignore-scripts --no-audit --no-fund) ||
-    { rm -rf "$work/typescript" && exit 1; }
+  rm -rf "$work/typescript"
+  mkdir "$work/typescript"
+  cp benches/peers/typescript/package*.json "$work/typescript"
+  (cd "$work/typescript" && npm ci --silent --ignore-scripts --no-audit --no-fund) || {
+    rm -rf "$work/typescript"
+    exit 1
+  }
 fi
 cp benches/peers/typescript/server.mjs "$work/typescript/"
 if [[ $rmcp ]]; then

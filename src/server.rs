@@ -1,1 +1,249 @@
-//! The composition root.
+//! The composition root: builds the rooms, owns every handle, starts in order and stops in
+//! reverse. Imported by `main` alone.
+
+mod banner;
+mod error;
+mod limits;
+mod run;
+mod status;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use ring::rand::SecureRandom;
+
+use crate::auth::{Authenticator, HostNames, Interfaces, TokenSources, machine_name};
+use crate::cancel::{Cancel, Reason};
+use crate::cert::Certificates;
+use crate::config::{Config, Listener, Scheme};
+use crate::edge::{Edge, Listening, Policy, bind, server_config};
+use crate::mcp::Dispatcher;
+use crate::session::{Ended, Registry};
+use crate::tools::{Defaults, Toolbox};
+use crate::transport::{CaPem, Health, Lanes, Router, Sse, SseSettings, routes};
+use crate::upstream::{BaseUrl, Settings, Upstream};
+use crate::worker::Crew;
+
+use limits::{edge_limits, lane_limits, session_limits};
+use status::Status;
+
+pub use error::StartError;
+pub use run::{Outcome, run};
+
+/// The running server.
+#[derive(Debug)]
+pub struct Server {
+    // In the order in which they are stopped.
+    edge: Arc<Edge>,
+    registry: Arc<Registry>,
+    streams: Arc<Crew>,
+    lanes: Arc<Lanes>,
+    /// Fires when all work is to stop.
+    stopping: Cancel,
+    upstream: Arc<Upstream>,
+    certificates: Option<Arc<Certificates>>,
+    authenticator: Arc<Authenticator>,
+    interfaces: Arc<Interfaces>,
+    bound: Vec<Bound>,
+    drain_ms_max: u64,
+}
+
+/// A listener with the port that it really has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// With TLS or without.
+    pub scheme: Scheme,
+    /// The address and port.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Builds every room and starts to listen. Errors: [`StartError`], and nothing is left running.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let authenticator = Arc::new(authenticator(config)?);
+        config.check_exposure(authenticator.required())?;
+        let interfaces = Arc::new(Interfaces::new());
+        let names = machine_name();
+        let certificates = certificates(config, &names, &interfaces)?;
+        let upstream = Arc::new(upstream(config)?);
+        let limits = &config.limits;
+        let registry = Arc::new(Registry::new(session_limits(limits)));
+        let lanes = Arc::new(Lanes::start(&lane_limits(limits)).map_err(StartError::Threads)?);
+        let streams = Crew::new();
+        let toolbox = Toolbox::new(
+            Arc::clone(&upstream),
+            Defaults { model: config.upstream.model.clone() },
+        );
+        let sse = Arc::new(Sse::new(
+            SseSettings {
+                heartbeat_ms: limits.heartbeat_ms,
+                random,
+            },
+            Dispatcher::new(Arc::new(toolbox)),
+            Arc::clone(&registry),
+            Arc::clone(&lanes),
+            Arc::clone(&streams),
+        ));
+        let counted = Arc::new(OnceLock::new());
+        let status = Status {
+            edge: Arc::clone(&counted),
+            registry: Arc::clone(&registry),
+            lanes: Arc::clone(&lanes),
+            upstream: Arc::clone(&upstream),
+            certificates: certificates.clone(),
+        };
+        let ca = certificates.clone();
+        let router = Router {
+            health: Health { started: Instant::now(), source: Arc::new(move || status.json()) },
+            ca: CaPem(Arc::new(move || ca.as_ref().and_then(|certificates| certificates.ca_pem()))),
+            sse,
+        };
+        let (listening, bound) = listen(config, certificates.as_ref())?;
+        let configured: Vec<String> =
+            config.allow_hosts.iter().chain(&config.extra_names).cloned().collect();
+        let policy = Policy {
+            routes: routes(),
+            authenticator: Arc::clone(&authenticator),
+            hosts: HostNames::new(&names, &configured),
+            origins: config.allow_origins.clone(),
+        };
+        let edge = Edge::start(
+            listening,
+            &inner_folder()?,
+            policy,
+            Arc::clone(&interfaces),
+            edge_limits(limits),
+            Arc::new(router),
+        );
+        let edge = Arc::new(edge.map_err(StartError::Inner)?);
+        drop(counted.set(Arc::downgrade(&edge)));
+        Ok(Self {
+            edge,
+            registry,
+            streams,
+            lanes,
+            stopping: Cancel::new(),
+            upstream,
+            certificates,
+            authenticator,
+            interfaces,
+            bound,
+            drain_ms_max: limits.drain_ms_max,
+        })
+    }
+
+    /// The listeners with their real ports.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// Stops in an orderly way: accepts nothing more, stops the calls and ends the streams, waits
+    /// for what is being answered until `drain_ms_max`, joins every thread.
+    pub fn stop(&self) {
+        let deadline = Instant::now() + Duration::from_millis(self.drain_ms_max);
+        self.stopping.fire(Reason::Shutdown);
+        self.edge.stop_accepting();
+        self.registry.end_all(Ended::Shutdown);
+        self.edge.finish(deadline);
+        // A stream that was opened in the last moment.
+        self.registry.end_all(Ended::Shutdown);
+        if !self.streams.join(Instant::now() + Duration::from_millis(self.drain_ms_max)) {
+            log::error!("{} stream threads did not end", self.streams.len());
+        }
+        self.lanes.close();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
+    let sources = TokenSources {
+        state_folder: config.state_folder.clone(),
+        file: config.token_file.clone(),
+        value: config.token.as_ref().map(|token| token.expose().to_owned()),
+    };
+    Ok(Authenticator::open(sources, config.home_open)?)
+}
+
+fn upstream(config: &Config) -> Result<Upstream, StartError> {
+    let wanted = &config.upstream;
+    let mut settings = Settings::new(BaseUrl::parse(&wanted.url)?);
+    settings.api_token = wanted.token.as_ref().map(|token| token.expose().to_owned());
+    settings.limits.connect = wanted.connect_timeout;
+    settings.limits.prefill = wanted.prefill_timeout;
+    settings.limits.idle = wanted.idle_timeout;
+    settings.limits.call = wanted.call_timeout;
+    settings.reply_bytes_max = config.limits.reply_bytes_max;
+    Ok(Upstream::new(settings)?)
+}
+
+fn certificates(
+    config: &Config,
+    machine: &str,
+    interfaces: &Interfaces,
+) -> Result<Option<Arc<Certificates>>, StartError> {
+    if !config.has_https() {
+        return Ok(None);
+    }
+    let certificates = match &config.certificate {
+        Some(files) => Certificates::open_foreign(&files.cert, &files.key)?,
+        None => Certificates::open_own(
+            &config.state_folder,
+            machine,
+            &interfaces.addresses(),
+            &config.extra_names,
+        )?,
+    };
+    Ok(Some(Arc::new(certificates)))
+}
+
+fn listen(
+    config: &Config,
+    certificates: Option<&Arc<Certificates>>,
+) -> Result<(Vec<Listening>, Vec<Bound>), StartError> {
+    let mut listening = Vec::new();
+    let mut bound = Vec::new();
+    for Listener { scheme, port } in &config.listeners {
+        let listener = match bind(SocketAddr::new(config.host, *port)) {
+            Err(error) if config.host_is_default && error.is_no_family() => {
+                bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), *port))?
+            }
+            other => other?,
+        };
+        let tls = match (scheme, certificates) {
+            (Scheme::Https, Some(certificates)) => {
+                let resolver = Arc::clone(certificates);
+                Some(server_config(resolver).map_err(StartError::Tls)?)
+            }
+            _ => None,
+        };
+        let address = listener.local_addr().map_err(StartError::Inner)?;
+        bound.push(Bound { scheme: *scheme, address });
+        listening.push(Listening { listener, tls });
+    }
+    Ok((listening, bound))
+}
+
+/// A folder for the inner socket that does not exist yet. A socket's path has at most 104 bytes on
+/// some systems, so a long temporary folder is passed over.
+fn inner_folder() -> Result<PathBuf, StartError> {
+    let random = random().ok_or(StartError::Random)?;
+    let name = random.iter().take(8).fold(String::from("local-llm-mcp-"), |name, byte| {
+        name + &format!("{byte:02x}")
+    });
+    let temporary = std::env::temp_dir();
+    let short = temporary.as_os_str().len() < 60;
+    Ok(if short { temporary } else { PathBuf::from("/tmp") }.join(name))
+}
+
+fn random() -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    ring::rand::SystemRandom::new().fill(&mut bytes).ok().map(|()| bytes)
+}

@@ -53,16 +53,21 @@ impl<'a> Session<'a> {
             Transport::Streamable => (None, place.path.to_owned()),
         };
         let messages = Wire::open(place.port, place.identity)?;
-        let mut session = Self { place, messages, stream, target, headers: POST_HEADERS.to_owned(), last_id: 0 };
+        let mut session =
+            Self { place, messages, stream, target, headers: POST_HEADERS.to_owned(), last_id: 0 };
         let (version, hello) = (session.version(), json!({"name": "bench_load", "version": "1"}));
-        session.request("initialize", &json!({"protocolVersion": version, "capabilities": {}, "clientInfo": hello}))?;
+        session.request(
+            "initialize",
+            &json!({"protocolVersion": version, "capabilities": {}, "clientInfo": hello}),
+        )?;
         session.notify("notifications/initialized")?;
         Ok(session)
     }
 
     /// Calls the tool once and checks that the answer names the model.
     pub(crate) fn list_models(&mut self) -> Outcome<()> {
-        let answer = self.request("tools/call", &json!({"name": "list_models", "arguments": {}}))?;
+        let answer =
+            self.request("tools/call", &json!({"name": "list_models", "arguments": {}}))?;
         if answer.contains(self.place.model) && !answer.contains(r#""isError":true"#) {
             Ok(())
         } else {
@@ -90,7 +95,9 @@ impl<'a> Session<'a> {
 
     fn request(&mut self, method: &str, params: &Value) -> Outcome<String> {
         self.last_id += 1;
-        let head = self.post(&json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params}))?;
+        let head = self.post(
+            &json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params}),
+        )?;
         if let Some(stream) = &mut self.stream {
             expect_status(&head, 202)?;
             self.messages.rest()?;
@@ -99,7 +106,9 @@ impl<'a> Session<'a> {
         expect_status(&head, 200)?;
         if let Some(session) = head.session {
             let version = self.version();
-            self.headers = format!("{POST_HEADERS}Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: {version}\r\n");
+            self.headers = format!(
+                "{POST_HEADERS}Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: {version}\r\n"
+            );
         }
         if !head.is_event_stream {
             return self.messages.rest();
@@ -117,14 +126,19 @@ impl<'a> Session<'a> {
     }
 
     fn post(&mut self, message: &Value) -> Outcome<Head> {
-        self.messages.exchange(&format!("POST {}", self.target), &self.headers, &message.to_string())
+        self.messages.exchange(
+            &format!("POST {}", self.target),
+            &self.headers,
+            &message.to_string(),
+        )
     }
 }
 
 /// The event stream and the target for messages that its first event names.
 fn open_stream(place: Place<'_>) -> Outcome<(Wire, String)> {
     let mut stream = Wire::open(place.port, place.identity)?;
-    let head = stream.exchange(&format!("GET {}", place.path), "Accept: text/event-stream\r\n", "")?;
+    let head =
+        stream.exchange(&format!("GET {}", place.path), "Accept: text/event-stream\r\n", "")?;
     expect_status(&head, 200)?;
     let target = data_line(&mut stream)?;
     Ok((stream, target))
@@ -142,7 +156,12 @@ fn data_line(stream: &mut Wire) -> Outcome<String> {
 }
 
 fn expect_status(head: &Head, wanted: u16) -> Outcome<()> {
-    if head.status == wanted { Ok(()) } else { Err(format!("status {}, wanted {wanted}", head.status).into()) }
+    if head.status == wanted {
+        Ok(())
+    } else {
+        Err(format!("status {}, wanted {wanted}", head.status).into())
+    }
 }
 
-const POST_HEADERS: &str = "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
+const POST_HEADERS: &str =
+    "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";

@@ -68,7 +68,8 @@ impl fmt::Display for Table {
         writeln!(f, "\n|---|{}", "---:|".repeat(columns))?;
         for row in self.rows() {
             write!(f, "| {row} |")?;
-            let medians: Vec<_> = (0..self.names.len()).map(|column| self.median(column, row)).collect();
+            let medians: Vec<_> =
+                (0..self.names.len()).map(|column| self.median(column, row)).collect();
             for median in &medians {
                 match median {
                     Some(value) => write!(f, " {} |", Short(*value))?,
@@ -78,7 +79,9 @@ impl fmt::Display for Table {
             let first = medians.first().copied().flatten();
             for other in medians.iter().skip(1) {
                 match (first, other) {
-                    (Some(first), Some(other)) if *other != 0.0 => write!(f, " {:.2} |", first / other)?,
+                    (Some(first), Some(other)) if *other != 0.0 => {
+                        write!(f, " {:.2} |", first / other)?;
+                    }
                     _ => write!(f, " – |")?,
                 }
             }

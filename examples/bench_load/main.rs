@@ -75,7 +75,12 @@ fn run() -> Outcome<()> {
     for round in 1..=plan.rounds {
         for (column, subject) in plan.servers.iter().enumerate() {
             eprintln!("round {round} of {}: {}", plan.rounds, subject.name);
-            let bench = measure::Bench { plan: &plan, subject, identity: &identity, upstream: &stand_in.address };
+            let bench = measure::Bench {
+                plan: &plan,
+                subject,
+                identity: &identity,
+                upstream: &stand_in.address,
+            };
             table.add(column, bench.round()?);
         }
     }

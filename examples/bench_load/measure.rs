@@ -48,7 +48,10 @@ impl Bench<'_> {
         let spent = server.processor_time()? - before;
         figures.set("16 clients, calls/s", many.per_second());
         figures.set("16 clients, p99 ms", millis(many.percentile(99)));
-        figures.set("server CPU per call, µs", spent.as_secs_f64() * 1e6 / many.latencies.len() as f64);
+        figures.set(
+            "server CPU per call, µs",
+            spent.as_secs_f64() * 1e6 / many.latencies.len() as f64,
+        );
         Ok(())
     }
 
@@ -60,7 +63,8 @@ impl Bench<'_> {
         }
         watch_for(SETTLE);
         let empty = server.resident_kib()?;
-        let held = (0..SESSIONS).map(|_| Session::open(place)?.hold()).collect::<Outcome<Vec<_>>>()?;
+        let held =
+            (0..SESSIONS).map(|_| Session::open(place)?.hold()).collect::<Outcome<Vec<_>>>()?;
         watch_for(SETTLE);
         let full = server.resident_kib()?;
         figures.set("RSS per session at 64, KiB", (full - empty) / SESSIONS as f64);
@@ -68,7 +72,8 @@ impl Bench<'_> {
         let idle_time = Duration::from_secs_f64(self.plan.idle_seconds);
         watch_for(idle_time);
         let spent = server.processor_time()? - before;
-        figures.set("CPU with 64 idle, ms per 10 s", millis(spent) * 10.0 / idle_time.as_secs_f64());
+        figures
+            .set("CPU with 64 idle, ms per 10 s", millis(spent) * 10.0 / idle_time.as_secs_f64());
         drop(held);
         Ok(())
     }
@@ -78,8 +83,12 @@ impl Bench<'_> {
         let port = free_port()?;
         let fill = |text: &String| self.fill(text, port);
         let command: Vec<String> = self.subject.command.iter().map(fill).collect();
-        let environment: BTreeMap<_, _> =
-            self.subject.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
+        let environment: BTreeMap<_, _> = self
+            .subject
+            .environment
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value)))
+            .collect();
         let mut server = Running::server(&command, &environment)?;
         let place = Place {
             port,
@@ -145,7 +154,11 @@ fn closed_loop(place: Place<'_>, clients: usize, time: Duration) -> Outcome<Call
     Ok(Calls { latencies, took })
 }
 
-fn calls_of_one(session: &mut Session<'_>, start: &Barrier, time: Duration) -> Outcome<Vec<Duration>> {
+fn calls_of_one(
+    session: &mut Session<'_>,
+    start: &Barrier,
+    time: Duration,
+) -> Outcome<Vec<Duration>> {
     let mut latencies = Vec::new();
     start.wait();
     let end = Instant::now() + time;

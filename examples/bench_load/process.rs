@@ -20,7 +20,10 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a server with nothing on its standard streams.
-    pub(crate) fn server(command: &[String], environment: &BTreeMap<String, String>) -> Outcome<Self> {
+    pub(crate) fn server(
+        command: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> Outcome<Self> {
         let (program, arguments) = command.split_first().ok_or("an empty command")?;
         let mut command = Command::new(program);
         command.args(arguments).envs(environment);

@@ -41,7 +41,12 @@ impl Wire {
     }
 
     /// Sends a request in one write and reads the head of its reply.
-    pub(crate) fn exchange(&mut self, request_line: &str, headers: &str, body: &str) -> Outcome<Head> {
+    pub(crate) fn exchange(
+        &mut self,
+        request_line: &str,
+        headers: &str,
+        body: &str,
+    ) -> Outcome<Head> {
         let request = format!(
             "{request_line} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()

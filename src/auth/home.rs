@@ -80,11 +80,11 @@ pub struct HostNames(Vec<String>);
 impl HostNames {
     /// The machine's own name, as it stands and without its domain, and configured names.
     #[must_use]
-    pub fn new(machine_name: &str, configured: &[String]) -> Self {
+    pub fn new(machine_name: &str, configured: impl IntoIterator<Item: AsRef<str>>) -> Self {
         let machine = normal(machine_name);
         let short = machine.split('.').next().unwrap_or_default().to_owned();
         let mut names = vec![machine, short];
-        names.extend(configured.iter().map(|name| normal(name)));
+        names.extend(configured.into_iter().map(|name| normal(name.as_ref())));
         names.retain(|name| !name.is_empty());
         names.sort();
         names.dedup();
@@ -214,10 +214,7 @@ mod tests {
 
     #[test]
     fn hosts_are_judged_by_name() {
-        let names = HostNames::new(
-            "Desk.example.com",
-            &["mcp.example.org".to_owned(), "Other.".to_owned()],
-        );
+        let names = HostNames::new("Desk.example.com", ["mcp.example.org", "Other."]);
         let table = [
             ("localhost", true),
             ("localhost:3010", true),
@@ -260,8 +257,8 @@ mod tests {
 
     #[test]
     fn an_unnamed_machine_adds_no_name() {
-        assert!(!HostNames::new("", &[]).contains(""));
-        assert!(!HostNames::new("", &[]).contains("."));
+        assert!(!HostNames::new("", [""; 0]).contains(""));
+        assert!(!HostNames::new("", [""; 0]).contains("."));
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Interfaces {
 
     /// The interfaces as they are, or were up to a minute ago.
     #[must_use]
-    pub fn now(&self) -> Arc<[Interface]> {
+    pub fn current(&self) -> Arc<[Interface]> {
         let known = {
             let mut seen = lock(&self.0);
             if seen.at.elapsed() < REFRESH_AFTER {
@@ -43,10 +43,10 @@ impl Interfaces {
         fresh
     }
 
-    /// The addresses of [`Self::now`].
+    /// The addresses of [`Self::current`].
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.now().iter().map(|interface| interface.address).collect()
+        self.current().iter().map(|interface| interface.address).collect()
     }
 }
 

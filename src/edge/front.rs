@@ -106,7 +106,7 @@ impl Connection {
     fn exchange(&mut self, mut head: Head, begun: Instant) -> bool {
         let front = Arc::clone(&self.front);
         front.exchanges.fetch_add(1, Ordering::Relaxed);
-        let interfaces = front.interfaces.now();
+        let interfaces = front.interfaces.current();
         let tls = self.wire.is_tls();
         let admission = admit_head(&head, self.peer, tls, &interfaces, &front.policy)
             .and_then(|admission| {

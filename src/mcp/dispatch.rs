@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::jsonrpc::{ErrorCode, Message, RequestId, RpcError, error_reply, result_reply};
 use super::revision::Revision;
-use super::service::{CallContext, Lane, Service, ToolCall};
+use super::service::{CallContext, CallToolResult, Lane, Service, ToolCall};
 use super::shape;
 
 /// What a message asks of its carrier.
@@ -85,12 +85,18 @@ impl Dispatcher {
     #[must_use]
     pub fn run(&self, call: &Call, revision: Revision, context: &CallContext<'_>) -> String {
         match self.service.call(&call.tool, context) {
-            Ok(result) => result_reply(&call.id, &shape::call_result(result, revision)),
+            Ok(result) => Self::finish(&call.id, result, revision),
             Err(unknown) => error_reply(
                 Some(&call.id),
                 &RpcError::new(ErrorCode::INVALID_PARAMS, unknown.to_string()),
             ),
         }
+    }
+
+    /// The reply with a result that was made elsewhere.
+    #[must_use]
+    pub fn finish(id: &RequestId, result: CallToolResult, revision: Revision) -> String {
+        result_reply(id, &shape::call_result(result, revision))
     }
 
     fn request(

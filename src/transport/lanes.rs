@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::mcp::Lane;
+use serde_json::json;
+
+use crate::mcp::{CallToolResult, Content, Lane};
 use crate::worker::{Pool, PoolFull};
 
 /// The limits of the lanes; explained where all are listed, in `config`.
@@ -70,6 +72,24 @@ impl Lanes {
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.calls.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+}
+
+/// What a call gets that finds its lane full: a tool result that says so, not an HTTP error, which
+/// clients take for the end of the session.
+pub(super) fn queue_full(lane: Lane) -> CallToolResult {
+    let limit = match lane {
+        Lane::Slow => "calls_waiting_max",
+        Lane::Quick => "quick_calls_waiting_max",
+    };
+    let message = format!(
+        "Too many calls at once: all are busy and the limit {limit} is reached. Try again shortly."
+    );
+    let error = json!({ "code": "QUEUE_FULL", "message": message, "retryable": true });
+    CallToolResult {
+        content: vec![Content::Text(message), Content::Text(json!({ "error": error }).to_string())],
+        structured: None,
+        is_error: true,
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 
 use super::event_stream::{EVENT_STREAM_FIELDS, HEARTBEAT, event};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, queue_full};
 use crate::cancel::{Cancel, Reason};
 use crate::edge::{EventWriter, Exchange, Reply};
 use crate::mcp::{
@@ -27,9 +27,6 @@ pub struct SseSettings {
     pub heartbeat_ms: u64,
     /// The system's random source, for session ids.
     pub random: fn() -> Option<[u8; 16]>,
-    /// What a call gets that finds its lane full: a tool result (its JSON text) with the limit's
-    /// name.
-    pub queue_full: fn() -> serde_json::Value,
 }
 
 /// The transport.
@@ -162,7 +159,7 @@ impl Sse {
         let (house, own) = (Arc::clone(self), Arc::clone(session));
         if self.lanes.submit(lane, move || house.run(&own, &call, &cancel)).is_err() {
             session.in_flight.leave(&id);
-            self.send(session, crate::mcp::result_reply(&id, &(self.settings.queue_full)()));
+            self.send(session, Dispatcher::finish(&id, queue_full(lane), session.revision()));
         }
     }
 

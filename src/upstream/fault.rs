@@ -185,17 +185,53 @@ mod tests {
     #[test]
     fn the_words_of_known_failures_are_told_apart() {
         for (status, body, expected) in [
-            (404, r#"{"error":{"message":"No models loaded. Please load a model","code":"model_not_found"}}"#, "NO_MODEL_LOADED"),
-            (400, r#"{"error":{"message":"Invalid model identifier \"o4\". Please specify","code":"model_not_found"}}"#, "MODEL_NOT_FOUND"),
-            (404, r#"{"error":{"message":"Model \"x\" not found. Please specify a valid model."}}"#, "MODEL_NOT_FOUND"),
+            (
+                404,
+                r#"{"error":{"message":"No models loaded. Please load a model","code":"model_not_found"}}"#,
+                "NO_MODEL_LOADED",
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Invalid model identifier \"o4\". Please specify","code":"model_not_found"}}"#,
+                "MODEL_NOT_FOUND",
+            ),
+            (
+                404,
+                r#"{"error":{"message":"Model \"x\" not found. Please specify a valid model."}}"#,
+                "MODEL_NOT_FOUND",
+            ),
             (404, r#"{"error":"model 'x' not found"}"#, "MODEL_NOT_FOUND"),
-            (404, r#"{"error":{"message":"Failed to load model \"X\". Error: stopped"}}"#, "MODEL_LOAD_FAILED"),
-            (400, r#"{"error":"'response_format.type' must be 'json_schema' or 'text'"}"#, "BAD_REQUEST"),
-            (400, r#"{"error":"Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)"}"#, "CONTEXT_OVERFLOW"),
-            (200, r#"{"error":{"message":"The model has crashed without additional information. (Exit code: 1)"}}"#, "MODEL_CRASHED"),
-            (401, r#"{"error":{"message":"An LM Studio API token is required","code":"invalid_api_key"}}"#, "UPSTREAM_AUTH"),
+            (
+                404,
+                r#"{"error":{"message":"Failed to load model \"X\". Error: stopped"}}"#,
+                "MODEL_LOAD_FAILED",
+            ),
+            (
+                400,
+                r#"{"error":"'response_format.type' must be 'json_schema' or 'text'"}"#,
+                "BAD_REQUEST",
+            ),
+            (
+                400,
+                r#"{"error":"Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)"}"#,
+                "CONTEXT_OVERFLOW",
+            ),
+            (
+                200,
+                r#"{"error":{"message":"The model has crashed without additional information. (Exit code: 1)"}}"#,
+                "MODEL_CRASHED",
+            ),
+            (
+                401,
+                r#"{"error":{"message":"An LM Studio API token is required","code":"invalid_api_key"}}"#,
+                "UPSTREAM_AUTH",
+            ),
             (200, r#"{"error":"Unexpected endpoint or method. (GET /x)"}"#, "UPSTREAM_ERROR"),
-            (503, r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#, "UPSTREAM_ERROR"),
+            (
+                503,
+                r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
+                "UPSTREAM_ERROR",
+            ),
             (500, r#"{"error":{"message":"boom"}}"#, "UPSTREAM_ERROR"),
         ] {
             assert_eq!(code(status, body), expected, "{body}");

@@ -49,7 +49,8 @@ impl Generation<'_> {
             }
             on(event);
         };
-        let response = self.exchange.post(self.uri, &json, &call, &mut || on(ChatEvent::Waiting))?;
+        let response =
+            self.exchange.post(self.uri, &json, &call, &mut || on(ChatEvent::Waiting))?;
         let mut answer = self.read(response, &request.model, &call, &mut on)?;
         answer.first_token = first;
         answer.total = begun.elapsed();
@@ -162,7 +163,11 @@ fn take(
     event: &sse::Event,
     on: &mut dyn FnMut(ChatEvent<'_>),
 ) -> Result<Next, UpstreamError> {
-    if event.name == "error" { Err(assembly.fault(&event.data)) } else { assembly.take(&event.data, on) }
+    if event.name == "error" {
+        Err(assembly.fault(&event.data))
+    } else {
+        assembly.take(&event.data, on)
+    }
 }
 
 /// Whether an answer may be a stream of events; servers that forget the type send events.

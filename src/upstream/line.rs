@@ -39,8 +39,7 @@ impl Agents {
         let dial = Arc::new(dial);
         let tls = tls_config(roots);
         let agent = |idle_max: usize| {
-            let connector =
-                Line { dial: Arc::clone(&dial), rustls: RustlsConnector::default() };
+            let connector = Line { dial: Arc::clone(&dial), rustls: RustlsConnector::default() };
             Agent::with_parts(config(tls.clone(), idle_max), connector, Unresolved)
         };
         Self { pooled: agent(IDLE_CONNECTIONS_MAX), fresh: agent(0) }

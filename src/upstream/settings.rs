@@ -69,11 +69,8 @@ impl BaseUrl {
     pub fn parse(typed: &str) -> Result<Self, SettingsError> {
         let bad = |why| SettingsError::Url { typed: typed.escape_debug().to_string(), why };
         let trimmed = typed.trim();
-        let with_scheme = if trimmed.contains("://") {
-            trimmed.to_owned()
-        } else {
-            format!("http://{trimmed}")
-        };
+        let with_scheme =
+            if trimmed.contains("://") { trimmed.to_owned() } else { format!("http://{trimmed}") };
         let uri: Uri = with_scheme.parse().map_err(|_unreadable| bad("it is not a URL"))?;
         let secure = match uri.scheme_str() {
             Some("http") => false,
@@ -90,14 +87,20 @@ impl BaseUrl {
         if authority.host().is_empty() {
             return Err(bad("it names no host"));
         }
-        let port = match (authority.port(), authority.port_u16()) {
-            (_, Some(0)) => return Err(bad("the port must be 1 to 65535")),
-            (_, Some(port)) => port,
-            (None, None) if authority.as_str().ends_with(':') => {
-                return Err(bad("the port is missing"));
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            None | Some("") => {
+                if secure {
+                    443
+                } else {
+                    80
+                }
             }
-            (None, None) => if secure { 443 } else { 80 },
-            (Some(_), None) => return Err(bad("the port must be 1 to 65535")),
+            Some(port) => port
+                .trim_start_matches(':')
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| bad("the port must be 1 to 65535"))?,
         };
         let path = uri.path().trim_end_matches('/');
         let path = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/');
@@ -225,7 +228,8 @@ mod tests {
             ("ftp://desk:1234", "only http"),
             ("http://me:secret@desk:1234", "password"),
             ("http://desk:1234/?a=b", "query"),
-            ("http://desk:99999", "not a URL"),
+            ("http://desk:99999", "1 to 65535"),
+            ("http://desk:", "1 to 65535"),
             ("http://desk:0", "1 to 65535"),
             ("", "not a URL"),
             ("http://", "not a URL"),

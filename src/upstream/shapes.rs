@@ -287,7 +287,10 @@ mod tests {
         let instance = &model.instances[0];
         assert_eq!((instance.id.as_str(), instance.parallel), ("openai/gpt-oss-20b:2", Some(4)));
         let second = &list.models[1];
-        assert_eq!((second.model_type, second.state), (ModelType::Embedding, ModelState::NotLoaded));
+        assert_eq!(
+            (second.model_type, second.state),
+            (ModelType::Embedding, ModelState::NotLoaded)
+        );
         assert_eq!(second.context_length, None);
     }
 

@@ -117,7 +117,10 @@ impl Wire {
             }
             let space = self.buffers.input_append_buf();
             if space.is_empty() {
-                return Err(io::Error::new(ErrorKind::InvalidData, "the answer's head is too long"));
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "the answer's head is too long",
+                ));
             }
             let read = (&self.socket.stream).read(space);
             // A socket that was shut down reads like the end of the stream.

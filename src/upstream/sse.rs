@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn lines_end_in_three_ways_and_comments_are_skipped() {
-        let text = b"\xef\xbb\xbf: hello\r\ndata: a\r\ndata:b\r\rdata:  c\n\nevent: error\ndata\n\n";
+        let text =
+            b"\xef\xbb\xbf: hello\r\ndata: a\r\ndata:b\r\rdata:  c\n\nevent: error\ndata\n\n";
         assert_eq!(read(&[text]), of(&[("", "a\nb"), ("", " c"), ("error", "")]));
     }
 

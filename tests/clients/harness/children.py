@@ -56,6 +56,12 @@ class Lines:
         with self._changed:
             return list(self._lines)
 
+    def finished(self):
+        """All lines, once the output has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, STOP_SECONDS_MAX)
+            return list(self._lines)
+
     def wait_for(self, pick, seconds, what):
         """The first `pick(line)` that is not None; raises `Late` when time or the output ends."""
         deadline = time.monotonic() + seconds

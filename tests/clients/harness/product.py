@@ -8,6 +8,7 @@ import urllib.request
 from .children import Late, bare_environment, wait_until
 
 START_SECONDS_MAX = 15
+COMMAND_SECONDS_MAX = 10
 
 
 class Product:
@@ -56,9 +57,20 @@ class Product:
         self.stop()
         self.start()
 
-    def health(self, **headers):
+    def command(self, *words):
+        """Runs one of the binary's commands with this server's settings and returns what it printed."""
+        child = self._children.start("command", [self._binary, *words], self._environment, self.state)
+        if child.wait(COMMAND_SECONDS_MAX) != 0:
+            raise Late(f"{' '.join(words)} failed: {child.tail()}")
+        return "\n".join(child.output.finished())
+
+    def wait_until_closed(self):
+        """Waits until a caller without a token is no longer told how the server is."""
+        wait_until(lambda: "uptime_s" not in self.health(), COMMAND_SECONDS_MAX, "the end of the open house")
+
+    def health(self):
         """What /health says to a caller from this machine."""
-        request = urllib.request.Request(f"{self.scheme}://localhost:{self.port}/health", headers=headers)
+        request = urllib.request.Request(f"{self.scheme}://localhost:{self.port}/health")
         with self._opener().open(request, timeout=5) as answer:
             return json.load(answer)
 

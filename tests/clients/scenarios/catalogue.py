@@ -5,7 +5,7 @@ from typing import Callable
 
 from harness import clients
 
-from . import guide, walk
+from . import guide, pasted, walk
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ def real_model():
 SCENARIOS = [
     *walks(),
     *real_model(),
-    *(Scenario(name, ("node",), run) for name, run in guide.ROWS),
+    *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
 ]

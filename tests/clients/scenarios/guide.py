@@ -124,7 +124,7 @@ def through_a_proxy(report, house):
 
         report.steps("--enable-proxy", [
             ("the server is reached", lambda: row.serves(client)),
-            ("all of it went through the proxy", went_through),
+            ("its connections went through the proxy", went_through),
             ("cancels a running chat", cancels),
         ], scene.children.tails)
 
@@ -150,7 +150,7 @@ def debugging(report, house):
 
 def bearer_header(report, house):
     with house.scenario("--header") as scene:
-        row = Row(scene, house, MCP_AUTH_TOKENS=TOKEN)
+        row = Row(scene, house, MCP_TOKEN=TOKEN)
 
         def header(token):
             # With a variable, as the guide has it: some hosts break arguments at spaces.

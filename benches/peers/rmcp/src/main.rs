@@ -18,7 +18,10 @@ use serde::Deserialize;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let baseline = Baseline { http: reqwest::Client::new(), models: format!("{}/v1/models", env::var("LM_STUDIO_URL")?) };
+    let baseline = Baseline {
+        http: reqwest::Client::new(),
+        models: format!("{}/v1/models", env::var("LM_STUDIO_URL")?),
+    };
     let service = StreamableHttpService::new(
         move || Ok(baseline.clone()),
         Arc::new(LocalSessionManager::default()),
@@ -26,7 +29,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     let app = axum::Router::new().nest_service("/mcp", service);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, env::var("PORT")?.parse()?));
-    let tls = RustlsConfig::from_pem_file(env::var("HTTPS_CERT_PATH")?, env::var("HTTPS_KEY_PATH")?).await?;
+    let tls =
+        RustlsConfig::from_pem_file(env::var("HTTPS_CERT_PATH")?, env::var("HTTPS_KEY_PATH")?)
+            .await?;
     let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());
     axum_server::bind(address).acceptor(acceptor).serve(app.into_make_service()).await?;
     Ok(())
@@ -52,7 +57,10 @@ struct Model {
 impl Baseline {
     #[tool(description = "Lists the models")]
     async fn list_models(&self) -> Result<CallToolResult, ErrorData> {
-        let models = self.fetch().await.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+        let models = self
+            .fetch()
+            .await
+            .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
         let names: Vec<_> = models.data.into_iter().map(|model| model.id).collect();
         Ok(CallToolResult::success(vec![ContentBlock::text(names.join("\n"))]))
     }

@@ -1,0 +1,41 @@
+//! Each room's own limits, cut out of the one list.
+
+use crate::config::Limits;
+use crate::edge::EdgeLimits;
+use crate::session::SessionLimits;
+use crate::transport::LaneLimits;
+
+pub(super) fn edge_limits(limits: &Limits) -> EdgeLimits {
+    EdgeLimits {
+        connections_max: limits.connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        connections_per_loopback_max: limits.connections_per_loopback_max,
+        handshake_ms_max: limits.handshake_ms_max,
+        head_bytes_max: limits.head_bytes_max,
+        head_ms_max: limits.head_ms_max,
+        body_bytes_max: limits.body_bytes_max,
+        body_ms_max: limits.body_ms_max,
+        bodies_bytes_max: limits.bodies_bytes_max,
+        reply_bytes_max: limits.reply_bytes_max,
+        replies_bytes_max: limits.replies_bytes_max,
+        write_ms_max: limits.write_ms_max,
+        keep_alive_ms_max: limits.keep_alive_ms_max,
+    }
+}
+
+pub(super) fn session_limits(limits: &Limits) -> SessionLimits {
+    SessionLimits {
+        streams_max: limits.streams_max,
+        outbox_events_max: limits.outbox_events_max,
+        outbox_bytes_max: limits.outbox_bytes_max,
+    }
+}
+
+pub(super) fn lane_limits(limits: &Limits) -> LaneLimits {
+    LaneLimits {
+        calls_running_max: limits.calls_running_max,
+        calls_waiting_max: limits.calls_waiting_max,
+        quick_calls_running_max: limits.quick_calls_running_max,
+        quick_calls_waiting_max: limits.quick_calls_waiting_max,
+    }
+}

@@ -1,0 +1,96 @@
+//! One run of the server, from the settings to the last signal.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use crossbeam_channel::bounded;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{Server, StartError, banner};
+use crate::cancel::{Cancel, Reason};
+use crate::config::Config;
+use crate::worker::{Worker, start};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A signal came and everything was stopped in an orderly way.
+    Stopped,
+    /// A second signal came before that was done.
+    Interrupted,
+}
+
+enum Event {
+    Signal(i32),
+    Stopped,
+}
+
+/// Serves until SIGINT or SIGTERM. The first signal stops in an orderly way, a second one returns
+/// at once. Errors: [`StartError`].
+pub fn run(config: &Config) -> Result<Outcome, StartError> {
+    // Before the first thread, so that no signal ends us half started.
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(StartError::Signals)?;
+    let server = Arc::new(Server::start(config)?);
+    say(&banner::text(config, &server));
+    let probing = Cancel::new();
+    let probe = probe(&server, &probing)?;
+    // Full: more signals than anybody needs, dropped. Reader: this thread.
+    let (events, heard) = bounded(4);
+    let handle = signals.handle();
+    let told = events.clone();
+    let listener = Worker::spawn("signals", SMALL_STACK_BYTES, move || {
+        for signal in signals.forever() {
+            drop(told.try_send(Event::Signal(signal)));
+        }
+    })
+    .map_err(StartError::Threads)?;
+    if let Ok(Event::Signal(signal)) = heard.recv() {
+        log::info!("signal {signal}: stopping; a second one stops at once");
+    }
+    let stopping = Arc::clone(&server);
+    let stop = start("stop", STOP_STACK_BYTES, move || {
+        probing.fire(Reason::Shutdown);
+        stopping.stop();
+        drop(events.send(Event::Stopped));
+    })
+    .map_err(StartError::Threads)?;
+    match heard.recv() {
+        Ok(Event::Signal(_)) => {
+            // What still runs is not waited for: whoever signals twice wants the end now.
+            handle.close();
+            drop((listener, probe));
+            Ok(Outcome::Interrupted)
+        }
+        Ok(Event::Stopped) | Err(_) => {
+            drop(stop.join());
+            handle.close();
+            drop((listener, probe));
+            log::info!("stopped");
+            Ok(Outcome::Stopped)
+        }
+    }
+}
+
+/// Asks the upstream once and says what is there; the banner did not wait for it.
+fn probe(server: &Arc<Server>, cancel: &Cancel) -> Result<Worker, StartError> {
+    let upstream = Arc::clone(&server.upstream);
+    let cancel = cancel.clone();
+    Worker::spawn("probe", PROBE_STACK_BYTES, move || {
+        let found = upstream.probe(&cancel);
+        if !cancel.is_fired() {
+            say(&banner::upstream(&upstream, &found));
+        }
+    })
+    .map_err(StartError::Threads)
+}
+
+/// Words for the person who started it; the log may go elsewhere or be silent.
+fn say(text: &str) {
+    // A closed stderr must not end the server.
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+const SMALL_STACK_BYTES: usize = 64 * 1024;
+const STOP_STACK_BYTES: usize = 256 * 1024;
+const PROBE_STACK_BYTES: usize = 512 * 1024;

@@ -1,0 +1,59 @@
+//! What `/health` tells whoever may see it, gathered from the rooms.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use serde_json::{Value, json};
+
+use crate::cert::Certificates;
+use crate::edge::Edge;
+use crate::session::Registry;
+use crate::transport::Lanes;
+use crate::upstream::Upstream;
+
+/// What `/health` tells beside status and version.
+pub(super) struct Status {
+    pub(super) edge: Arc<OnceLock<Weak<Edge>>>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) certificates: Option<Arc<Certificates>>,
+}
+
+impl Status {
+    pub(super) fn json(&self) -> Value {
+        let edge = self.edge.get().and_then(Weak::upgrade);
+        let edge = edge.map(|edge| edge.counts()).unwrap_or_default();
+        let sessions = self.registry.counts();
+        let (calls, refused) = self.lanes.counts();
+        let state = self.upstream.state();
+        let error = state.last_error.map(|error| {
+            json!({ "code": error.code, "message": error.text, "age_s": error.age.as_secs() })
+        });
+        let mut body = json!({
+            "sessions": {
+                "open": sessions.open, "opened": sessions.opened,
+                "ended_slow": sessions.slow, "ended_evicted": sessions.evicted,
+            },
+            "calls": { "started": calls, "refused": refused },
+            "connections": {
+                "open": edge.connections, "accepted": edge.accepted, "evicted": edge.evicted,
+                "requests": edge.exchanges, "refused": edge.refused,
+            },
+            "upstream": {
+                "url": self.upstream.base_url().as_str(),
+                "kind": state.kind.map(|kind| kind.to_string()),
+                "reachable": state.reachable,
+                "last_success_age_s": state.last_success_age.map(|age| age.as_secs()),
+                "last_error": error,
+            },
+        });
+        if let Some(certificates) = &self.certificates {
+            let summary = certificates.summary();
+            body["certificate"] = json!({
+                "expires": summary.not_after, "not_after_s": summary.not_after_s,
+                "names": summary.names,
+            });
+        }
+        body
+    }
+}

@@ -1,0 +1,175 @@
+//! What a tool gives back: a text for people and models, and the same as data.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::mcp::{CallToolResult, Content};
+use crate::tools::arguments::Unusable;
+use crate::upstream::UpstreamError;
+
+/// Why a tool has no result.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The arguments cannot be used.
+    Arguments(Unusable),
+    /// No model was named and none can be chosen.
+    NoModel,
+    /// The upstream failed.
+    Upstream(UpstreamError),
+}
+
+impl From<Unusable> for Failure {
+    fn from(unusable: Unusable) -> Self {
+        Self::Arguments(unusable)
+    }
+}
+
+impl From<UpstreamError> for Failure {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+/// A result whose text is the data itself.
+pub(super) fn data<T: Serialize>(data: &T) -> CallToolResult {
+    match (serde_json::to_string(data), serde_json::to_value(data)) {
+        (Ok(text), Ok(value)) => told(text, value),
+        // Only a map with keys that are no text, or a float that is no number, fails.
+        (Err(error), _) | (_, Err(error)) => CallToolResult {
+            content: vec![Content::Text(format!("The result cannot be written: {error}."))],
+            structured: None,
+            is_error: true,
+        },
+    }
+}
+
+/// A result with a text of its own beside the data.
+pub(super) fn told(text: String, structured: Value) -> CallToolResult {
+    CallToolResult {
+        content: vec![Content::Text(text)],
+        structured: Some(structured),
+        is_error: false,
+    }
+}
+
+/// A failure as a result: one human sentence and the next step first, then the same as JSON,
+/// then the text that had come. `upstream` is the address that was asked.
+pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
+    let told = Told::from(failure);
+    let message = sentence(&told.message);
+    let mut details = Map::new();
+    details.insert("suggestion".to_owned(), told.suggestion.clone().into());
+    let mut error = json!({
+        "code": told.code,
+        "message": message,
+        "upstream": upstream,
+        "retryable": told.retryable,
+    });
+    let mut beside = None;
+    if let Failure::Upstream(UpstreamError::ModelNotFound { model, near, available }) = failure {
+        details.insert("requestedModel".to_owned(), model.clone().into());
+        details.insert("nearModels".to_owned(), near.clone().into());
+        beside = Some(json!(available));
+    }
+    let partial = match failure {
+        Failure::Upstream(error) => error.partial(),
+        Failure::Arguments(_) | Failure::NoModel => None,
+    };
+    if let Some(partial) = partial {
+        details.insert("partialText".to_owned(), partial.into());
+    }
+    if let Some(error) = error.as_object_mut() {
+        error.insert("details".to_owned(), details.into());
+    }
+    let mut structured = json!({ "error": error });
+    if let (Some(all), Some(available)) = (structured.as_object_mut(), beside) {
+        all.insert("availableModels".to_owned(), available);
+    }
+    let mut content = vec![
+        Content::Text(format!("{message} {}", told.suggestion)),
+        Content::Text(structured.to_string()),
+    ];
+    if let Some(partial) = partial {
+        content.push(Content::Text(format!("The answer as far as it came:\n\n{partial}")));
+    }
+    CallToolResult { content, structured: Some(structured), is_error: true }
+}
+
+struct Told {
+    code: &'static str,
+    message: String,
+    suggestion: String,
+    retryable: bool,
+}
+
+impl From<&Failure> for Told {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::Arguments(unusable) => Self {
+                code: "INVALID_ARGUMENT",
+                message: format!("the argument {unusable}"),
+                suggestion: "Correct the argument and call again.".to_owned(),
+                retryable: false,
+            },
+            Failure::NoModel => Self {
+                code: "NO_MODEL_LOADED",
+                message: "the model server has no model that can chat".to_owned(),
+                suggestion: "Download a language model in LM Studio and load it (`lms get`, \
+                             `lms load`)."
+                    .to_owned(),
+                retryable: false,
+            },
+            Failure::Upstream(error) => Self {
+                code: error.code(),
+                message: error.to_string(),
+                suggestion: error.next_step().into_owned(),
+                retryable: error.is_retryable(),
+            },
+        }
+    }
+}
+
+/// A lower-case message as a sentence.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if message.ends_with(['.', '!', '?', '…']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_begins_with_a_sentence_and_ends_with_what_had_come() {
+        let failure = Failure::Upstream(UpstreamError::Died {
+            cause: "connection reset by peer".to_owned(),
+            partial: "Par".to_owned(),
+        });
+        let result = failed(&failure, "http://desk:1234");
+        assert!(result.is_error);
+        let texts: Vec<_> =
+            result.content.iter().map(|Content::Text(text)| text.as_str()).collect();
+        assert!(texts[0].starts_with("The model server hung up in the middle"), "{}", texts[0]);
+        assert!(texts[0].contains("then try again."), "{}", texts[0]);
+        let data: Value = serde_json::from_str(texts[1]).unwrap();
+        assert_eq!(data["error"]["code"], "UPSTREAM_DIED");
+        assert_eq!(data["error"]["upstream"], "http://desk:1234");
+        assert_eq!(data["error"]["retryable"], true);
+        assert_eq!(data["error"]["details"]["partialText"], "Par");
+        assert!(texts[2].ends_with("Par"), "{}", texts[2]);
+    }
+
+    #[test]
+    fn an_unknown_model_is_answered_with_the_known_ones() {
+        let failure = Failure::Upstream(UpstreamError::ModelNotFound {
+            model: "gpt-os".to_owned(),
+            near: vec!["gpt-oss".to_owned()],
+            available: vec!["gpt-oss".to_owned(), "qwen3".to_owned()],
+        });
+        let data = failed(&failure, "http://desk:1234").structured.unwrap();
+        assert_eq!(data["availableModels"], json!(["gpt-oss", "qwen3"]));
+        assert_eq!(data["error"]["details"]["suggestion"], "Did you mean \"gpt-oss\"?");
+    }
+}

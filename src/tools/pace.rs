@@ -1,0 +1,140 @@
+//! When a running generation reports progress, and in which words.
+
+use std::time::{Duration, Instant};
+
+use crate::mcp::Progress;
+use crate::upstream::ChatEvent;
+
+/// Turns the pieces of an answer into progress: at once, then at most twice a second, and a beat
+/// while the upstream is silent, because clients give up on calls that say nothing.
+pub(super) struct Pace<'a> {
+    to: Option<&'a dyn Progress>,
+    reported: Option<Instant>,
+    /// The count that was reported last; progress must rise strictly.
+    value: f64,
+    thought: u32,
+    written: u32,
+    writing_since: Option<Instant>,
+}
+
+impl<'a> Pace<'a> {
+    /// Reports to `to`, if anybody asked.
+    pub(super) fn new(to: Option<&'a dyn Progress>) -> Self {
+        Self { to, reported: None, value: 0.0, thought: 0, written: 0, writing_since: None }
+    }
+
+    /// How often the upstream's silence is to be broken; not at all when nobody listens.
+    pub(super) fn beat(&self) -> Option<Duration> {
+        self.to.map(|_| BEAT)
+    }
+
+    /// The call began.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.report("reading the prompt", now);
+    }
+
+    /// Something came, or nothing came for a beat.
+    pub(super) fn hear(&mut self, event: ChatEvent<'_>, now: Instant) {
+        match event {
+            ChatEvent::Waiting => {}
+            ChatEvent::Thinking(_) => self.thought += 1,
+            ChatEvent::Writing(_) => {
+                self.written += 1;
+                self.writing_since.get_or_insert(now);
+            }
+        }
+        let due = if event == ChatEvent::Waiting { BEAT_MIN } else { BETWEEN };
+        if self.to.is_none()
+            || self.reported.is_some_and(|at| now.saturating_duration_since(at) < due)
+        {
+            return;
+        }
+        let message = self.message(now);
+        self.report(&message, now);
+    }
+
+    fn message(&self, now: Instant) -> String {
+        let written = self.written;
+        match (self.writing_since, self.thought) {
+            (Some(since), _) => {
+                let seconds = now.saturating_duration_since(since).as_secs_f64();
+                if seconds < RATE_AFTER.as_secs_f64() {
+                    return format!("writing, {written} tokens");
+                }
+                format!("writing, {written} tokens, {:.0} tok/s", f64::from(written) / seconds)
+            }
+            (None, 0) => "reading the prompt".to_owned(),
+            (None, thought) => format!("thinking, {thought} tokens"),
+        }
+    }
+
+    fn report(&mut self, message: &str, now: Instant) {
+        let Some(to) = self.to else { return };
+        let tokens = f64::from(self.thought) + f64::from(self.written);
+        // A beat without news still has to rise; a part of a token does.
+        self.value = if tokens > self.value { tokens } else { self.value + SLIGHTLY };
+        self.reported = Some(now);
+        to.report(self.value, None, message);
+    }
+}
+
+/// Clients of some kinds give up after ten silent seconds.
+const BEAT: Duration = Duration::from_secs(7);
+
+/// A beat right after other progress is not needed.
+const BEAT_MIN: Duration = Duration::from_secs(4);
+
+/// Twice a second is as fast as anybody reads.
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// Before this a rate is noise.
+const RATE_AFTER: Duration = Duration::from_secs(1);
+
+const SLIGHTLY: f64 = 0.001;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<(f64, String)>>);
+
+    impl Progress for Heard {
+        fn report(&self, progress: f64, _: Option<f64>, message: &str) {
+            self.0.lock().unwrap().push((progress, message.to_owned()));
+        }
+    }
+
+    #[test]
+    fn progress_rises_strictly_and_comes_at_most_twice_a_second() {
+        let heard = Heard::default();
+        let mut pace = Pace::new(Some(&heard));
+        let start = Instant::now();
+        pace.begin(start);
+        for second in [7, 14] {
+            pace.hear(ChatEvent::Waiting, start + Duration::from_secs(second));
+        }
+        let writing = start + Duration::from_secs(20);
+        for n in 0..1000_u32 {
+            let event = if n < 300 { ChatEvent::Thinking("a") } else { ChatEvent::Writing("a") };
+            pace.hear(event, writing + Duration::from_millis(10) * n);
+        }
+        let heard = heard.0.into_inner().unwrap();
+        assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "{heard:?}");
+        assert_eq!(heard.len(), 3 + 20, "{heard:?}");
+        assert_eq!(heard[0].1, "reading the prompt");
+        assert_eq!(heard[2].1, "reading the prompt");
+        assert!(heard.iter().any(|(_, message)| message == "thinking, 51 tokens"), "{heard:?}");
+        let (_, last) = heard.last().unwrap();
+        assert!(last.starts_with("writing, ") && last.ends_with(" tok/s"), "{last}");
+    }
+
+    #[test]
+    fn nobody_is_told_who_did_not_ask() {
+        let mut pace = Pace::new(None);
+        assert_eq!(pace.beat(), None);
+        pace.begin(Instant::now());
+        pace.hear(ChatEvent::Writing("a"), Instant::now());
+    }
+}
