@@ -59,6 +59,6 @@ fi
 
 cat >"$work/plan.json" <<JSON
 {"rounds": $rounds, "call_seconds": $call_seconds, "idle_seconds": $idle_seconds, "folder": "$work",
- "stand_in": "$target/release/examples/stand_in", "model": "${BENCH_MODEL:-qwen}", "servers": [$servers]}
+ "stand_in": "$target/release/examples/stand_in", "model": "${BENCH_MODEL:-gpt-oss-20b}", "servers": [$servers]}
 JSON
 "$target/release/examples/bench_load" "$work/plan.json"

@@ -7,8 +7,6 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use time::{OffsetDateTime, macros::format_description};
-
 use crate::auth::{AuthError, Authenticator, Interfaces, Store, TokenSources, machine_name};
 use crate::cert::{self, CertError, Certificates, Made};
 use crate::config::{Command, Config, ConfigError, TokenAction};
@@ -123,7 +121,8 @@ fn token_add(
          Its entry for mcp-remote, under mcpServers:\n\n  \
          \"home\": {{\n    \"command\": \"npx\",\n    \
          \"args\": [\"-y\", \"mcp-remote\", \"{url}\", \"--header\", \"Authorization:${{AUTH}}\"],\n    \
-         \"env\": {{ \"AUTH\": \"Bearer {token}\" }}\n  }}\n"
+         \"env\": {{ \"AUTH\": \"Bearer {token}\" }}\n  }}\n\n\
+         With our own certificate, keep the NODE_ line of the entry that the server prints.\n"
     )?;
     let rule = if config.home_open {
         "The home network is still let in without one (--home-open)."
@@ -143,7 +142,7 @@ fn token_list(store: &Store, config: &Config, out: &mut dyn Write) -> Result<(),
     let width = records.iter().map(|record| record.name.len()).max().unwrap_or(0);
     for record in &records {
         let (name, id) = (&record.name, record.id());
-        writeln!(out, "{name:width$}  made {}  id {id}", day(record.created_s))?;
+        writeln!(out, "{name:width$}  made {}  id {id}", cert::day(record.created_s))?;
     }
     let file = config.token_file.as_ref().map(|path| path.display().to_string());
     let variable = config.token.as_ref().map(|_| "MCP_TOKEN".to_owned());
@@ -220,13 +219,6 @@ fn url_for_clients(config: &Config) -> String {
     let scheme = listener.map_or("https", |listener| listener.scheme.as_str());
     let port = listener.map_or(0, |listener| listener.port);
     format!("{scheme}://{host}:{port}/sse")
-}
-
-fn day(seconds: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|moment| moment.format(format_description!("[year]-[month]-[day]")).ok())
-        .unwrap_or_else(|| "on an unknown day".to_owned())
 }
 
 fn now_s() -> i64 {

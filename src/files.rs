@@ -33,6 +33,15 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Makes a folder like [`make_private_folder`] and holds it against other processes that do the
+/// same, until the returned handle is dropped. Errors: the system's.
+pub fn lock_folder(path: &Path) -> io::Result<File> {
+    make_private_folder(path)?;
+    let folder = File::open(path)?;
+    rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(folder)
+}
+
 /// What tells one state of a file from another without reading it. Follows symbolic links, as
 /// certbot's `live` folder consists of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

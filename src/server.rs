@@ -24,7 +24,6 @@ use crate::session::{Ended, Registry};
 use crate::tools::{Defaults, Toolbox};
 use crate::transport::{CaPem, Health, Lanes, Router, Sse, SseSettings, routes};
 use crate::upstream::{BaseUrl, Settings, Upstream};
-use crate::worker::Crew;
 
 use limits::{edge_limits, lane_limits, session_limits};
 use status::Status;
@@ -38,7 +37,6 @@ pub struct Server {
     // In the order in which they are stopped.
     edge: Arc<Edge>,
     registry: Arc<Registry>,
-    streams: Arc<Crew>,
     lanes: Arc<Lanes>,
     /// Fires when all work is to stop.
     stopping: Cancel,
@@ -71,7 +69,6 @@ impl Server {
         let limits = &config.limits;
         let registry = Arc::new(Registry::new(session_limits(limits)));
         let lanes = Arc::new(Lanes::start(&lane_limits(limits)).map_err(StartError::Threads)?);
-        let streams = Crew::new();
         let toolbox = Toolbox::new(
             Arc::clone(&upstream),
             Defaults { model: config.upstream.model.clone() },
@@ -84,7 +81,6 @@ impl Server {
             Dispatcher::new(Arc::new(toolbox)),
             Arc::clone(&registry),
             Arc::clone(&lanes),
-            Arc::clone(&streams),
         ));
         let counted = Arc::new(OnceLock::new());
         let status = Status {
@@ -122,7 +118,6 @@ impl Server {
         Ok(Self {
             edge,
             registry,
-            streams,
             lanes,
             stopping: Cancel::new(),
             upstream,
@@ -150,9 +145,6 @@ impl Server {
         self.edge.finish(deadline);
         // A stream that was opened in the last moment.
         self.registry.end_all(Ended::Shutdown);
-        if !self.streams.join(Instant::now() + Duration::from_millis(self.drain_ms_max)) {
-            log::error!("{} stream threads did not end", self.streams.len());
-        }
         self.lanes.close();
     }
 }

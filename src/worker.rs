@@ -1,18 +1,15 @@
 //! The one way to make a thread, a pool of them, and to take a lock.
 //!
 //! Every thread has a name of at most 15 bytes (the kernel cuts longer ones), an explicit stack
-//! and somebody who joins it. A loop ends when its channel's senders are gone; there is no stop
-//! message.
+//! and somebody who joins it. A loop ends when what feeds it is closed; there is no stop message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Sender, TrySendError, bounded};
 
 /// Takes a lock. A panic under a lock leaves valid data behind here (every line keeps the data
 /// whole), so poison is ignored.
@@ -165,9 +162,26 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct PoolFull;
 
 /// A fixed number of threads behind a bounded queue.
+///
+/// The queue is a lock and a condition, not a channel: channels spin and yield before they sleep,
+/// which on two cores costs more than the whole hand-over.
 pub struct Pool {
-    jobs: Mutex<Option<Sender<Job>>>,
+    shared: Arc<PoolShared>,
     workers: Mutex<Vec<Worker>>,
+}
+
+struct PoolShared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Jobs that run or wait, at most.
+    jobs_max: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    running: usize,
+    closed: bool,
 }
 
 impl Pool {
@@ -179,36 +193,64 @@ impl Pool {
         waiting_max: usize,
         stack_bytes: usize,
     ) -> io::Result<Self> {
-        // Full queue: the caller is refused (`submit`). Readers: the pool's threads.
-        let (jobs, queue) = bounded::<Job>(waiting_max);
+        let shared = Arc::new(PoolShared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            jobs_max: threads + waiting_max,
+        });
         let mut workers = Vec::with_capacity(threads);
         for n in 0..threads {
-            let queue = queue.clone();
+            let shared = Arc::clone(&shared);
             workers.push(Worker::spawn(&format!("{name}-{n}"), stack_bytes, move || {
-                for job in queue {
+                while let Some(job) = shared.next() {
                     if catch_unwind(AssertUnwindSafe(job)).is_err() {
                         log::error!("a job ended by a panic; please report it");
                     }
+                    lock(&shared.queue).running -= 1;
                 }
             })?);
         }
-        Ok(Self { jobs: Mutex::new(Some(jobs)), workers: Mutex::new(workers) })
+        Ok(Self { shared, workers: Mutex::new(workers) })
     }
 
     /// Hands a job to the pool. Errors: [`PoolFull`], and the job is dropped.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
-        let jobs = lock(&self.jobs).clone().ok_or(PoolFull)?;
-        jobs.try_send(Box::new(job)).map_err(|refused| match refused {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => PoolFull,
-        })
+        let job: Job = Box::new(job);
+        {
+            let mut queue = lock(&self.shared.queue);
+            if queue.closed || queue.running + queue.jobs.len() >= self.shared.jobs_max {
+                return Err(PoolFull);
+            }
+            queue.jobs.push_back(job);
+        }
+        self.shared.wake.notify_one();
+        Ok(())
     }
 
     /// Takes no more jobs and joins the threads after those that are queued. Not from one of the
     /// pool's own threads: call it where the house is taken down, not where the last handle drops.
     pub fn close(&self) {
-        drop(lock(&self.jobs).take());
+        lock(&self.shared.queue).closed = true;
+        self.shared.wake.notify_all();
         let workers = std::mem::take(&mut *lock(&self.workers));
         drop(workers);
+    }
+}
+
+impl PoolShared {
+    /// Waits for a job; `None` when the pool is closed and its queue empty.
+    fn next(&self) -> Option<Job> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                queue.running += 1;
+                return Some(job);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -220,7 +262,7 @@ impl Drop for Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").finish_non_exhaustive()
+        f.debug_struct("Pool").field("jobs_max", &self.shared.jobs_max).finish_non_exhaustive()
     }
 }
 
@@ -252,6 +294,7 @@ impl Latch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossbeam_channel::bounded;
 
     #[test]
     fn a_full_pool_refuses_and_a_panic_costs_one_job() {

@@ -42,8 +42,8 @@ impl Running {
         if let Some(output) = child.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
         }
-        let start = line.find("http://").ok_or("the stand-in named no address")?;
-        let address = line.get(start..).unwrap_or_default().trim().to_owned();
+        let address = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let address = address.ok_or("the stand-in named no address")?.to_owned();
         Ok(Self { child, since, address })
     }
 

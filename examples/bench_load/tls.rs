@@ -1,5 +1,7 @@
 //! One certificate for all servers of a run, and the client's side that trusts it alone.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ impl Identity {
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         std::fs::write(&certificate, made.cert.pem())?;
         std::fs::write(&key, made.signing_key.serialize_pem())?;
+        // Servers rightly complain of a key that everybody may read.
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600))?;
         Ok(Self {
             certificate,
             key,

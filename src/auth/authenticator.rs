@@ -262,3 +262,131 @@ fn token(name: String, text: &str) -> Result<Token, AuthError> {
 
 /// A revoked token works this much longer at most; a look costs two system calls.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("auth-{name}-{}", std::process::id()));
+            crate::files::make_private_folder(&path).unwrap();
+            Self(path)
+        }
+
+        fn sources(&self) -> TokenSources {
+            TokenSources { state_folder: self.0.clone(), file: None, value: None }
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    /// As if a second had passed.
+    fn later(authenticator: &Authenticator) {
+        lock(&authenticator.known).looked_at -= LOOK_AGAIN_AFTER;
+    }
+
+    fn name(principal: Result<Principal, Denied>) -> Result<String, Denied> {
+        principal.map(|principal| principal.to_string())
+    }
+
+    #[test]
+    fn without_tokens_home_is_let_in_and_a_bearer_ignored() {
+        let folder = Folder::new("home");
+        let authenticator = Authenticator::open(folder.sources(), false).unwrap();
+        assert!(!authenticator.required() && authenticator.home_rule());
+        for bearer in [None, Some("anything")] {
+            assert_eq!(authenticator.authenticate(bearer, true), Ok(Principal::Home));
+            assert_eq!(authenticator.authenticate(bearer, false), Err(Denied::NotHome));
+        }
+    }
+
+    #[test]
+    fn with_tokens_everyone_needs_one_unless_home_is_open() {
+        let folder = Folder::new("open");
+        let laptop = Store::new(&folder.0).add("laptop", 0).unwrap();
+        for (home_open, at_home) in [(false, Err(Denied::Missing)), (true, Ok("home".to_owned()))] {
+            let authenticator = Authenticator::open(folder.sources(), home_open).unwrap();
+            let ask = |bearer, home| name(authenticator.authenticate(bearer, home));
+            assert!(authenticator.required() && authenticator.home_rule() == home_open);
+            assert_eq!(ask(None, true), at_home);
+            assert_eq!(ask(None, false), Err(Denied::Missing));
+            for home in [false, true] {
+                assert_eq!(ask(Some(&laptop), home), Ok("token:laptop".to_owned()));
+                assert_eq!(ask(Some("mcps_wrong"), home), Err(Denied::Invalid));
+                assert_eq!(ask(Some(""), home), Err(Denied::Invalid));
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_of_every_source_are_told_apart_and_keep_their_id() {
+        let folder = Folder::new("sources");
+        let laptop = Store::new(&folder.0).add("laptop", 0).unwrap();
+        let file = folder.0.join("tokens.txt");
+        fs::write(&file, "# phones\n\n  phone-0123456789  \ntablet-0123456789\n").unwrap();
+        let sources = TokenSources {
+            file: Some(file),
+            value: Some("variable-0123456789".to_owned()),
+            ..folder.sources()
+        };
+        let ids = || {
+            let authenticator = Authenticator::open(sources.clone(), false).unwrap();
+            assert_eq!(authenticator.tokens(), 4);
+            [&laptop, "phone-0123456789", "tablet-0123456789", "variable-0123456789"]
+                .map(|token| authenticator.authenticate(Some(token), false).unwrap())
+        };
+        let before = ids();
+        let names = before.clone().map(|principal| principal.to_string());
+        assert_eq!(
+            names,
+            ["token:laptop", "token:tokens.txt:3", "token:tokens.txt:4", "token:MCP_TOKEN"]
+        );
+        assert_eq!(ids(), before);
+        assert!(!format!("{sources:?}").contains("0123456789"));
+    }
+
+    #[test]
+    fn changes_are_taken_up_and_the_last_token_does_not_open_the_house() {
+        let folder = Folder::new("changes");
+        let store = Store::new(&folder.0);
+        let authenticator = Authenticator::open(folder.sources(), false).unwrap();
+        let laptop = store.add("laptop", 0).unwrap();
+        // Not looked at yet.
+        assert_eq!(authenticator.authenticate(None, true), Ok(Principal::Home));
+        later(&authenticator);
+        assert_eq!(authenticator.authenticate(None, true), Err(Denied::Missing));
+        assert!(authenticator.authenticate(Some(&laptop), false).is_ok());
+        store.revoke("laptop").unwrap();
+        later(&authenticator);
+        assert_eq!(authenticator.authenticate(Some(&laptop), true), Err(Denied::Invalid));
+        assert_eq!(authenticator.authenticate(None, true), Err(Denied::Missing));
+        fs::remove_file(store.path()).unwrap();
+        later(&authenticator);
+        assert_eq!(authenticator.authenticate(None, true), Err(Denied::Missing));
+    }
+
+    #[test]
+    fn a_broken_store_keeps_the_tokens_known_before() {
+        let folder = Folder::new("broken");
+        let store = Store::new(&folder.0);
+        let laptop = store.add("laptop", 0).unwrap();
+        let good = fs::read(store.path()).unwrap();
+        let authenticator = Authenticator::open(folder.sources(), false).unwrap();
+        // Keeps its mode.
+        fs::write(store.path(), "").unwrap();
+        later(&authenticator);
+        assert!(authenticator.authenticate(Some(&laptop), false).is_ok());
+        assert!(Authenticator::open(folder.sources(), false).is_err());
+        crate::files::replace(store.path(), &good, crate::files::PRIVATE).unwrap();
+        let phone = store.add("phone", 0).unwrap();
+        later(&authenticator);
+        assert!(authenticator.authenticate(Some(&phone), false).is_ok());
+    }
+}

@@ -36,41 +36,10 @@ pub fn is_globally_routable(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a Host header names this machine as a home network does: an IP literal, `localhost`,
-/// `*.local`, `*.lan`, `*.home.arpa` (RFC 6762, RFC 8375), or one of `names`. A web page cannot
-/// make a browser send any of these for a name that its owner controls (DNS rebinding).
-#[must_use]
-pub fn is_local_host(host_header: &str, names: &HostNames) -> bool {
-    let Some(host) = host_without_port(host_header) else { return false };
-    if let Some(literal) = host.strip_prefix('[') {
-        return literal.strip_suffix(']').is_some_and(is_v6_literal);
-    }
-    if host.parse::<Ipv4Addr>().is_ok() {
-        return true;
-    }
-    let host = normal(host);
-    is_local_name(&host) || names.0.contains(&host)
-}
-
 /// Whether a DNS name, lower-case and without a trailing dot, can only be a home network's.
 #[must_use]
 pub fn is_local_name(name: &str) -> bool {
     name == "localhost" || LOCAL_SUFFIXES.iter().any(|suffix| has_label_before(name, suffix))
-}
-
-/// The host of a `host[:port]`, IPv6 literals still in brackets; nothing where the port is not a
-/// number or the host is empty.
-#[must_use]
-pub fn host_without_port(text: &str) -> Option<&str> {
-    let (host, port) = match text.rfind(']') {
-        Some(end) => text.split_at_checked(end + 1)?,
-        None => text.split_at_checked(text.find(':').unwrap_or(text.len()))?,
-    };
-    let port_is_fine = match port.strip_prefix(':') {
-        Some(digits) => digits.is_empty() || digits.parse::<u16>().is_ok(),
-        None => port.is_empty(),
-    };
-    (port_is_fine && !host.is_empty()).then_some(host)
 }
 
 /// The names of this machine, besides the ones that are local everywhere.
@@ -91,10 +60,21 @@ impl HostNames {
         Self(names)
     }
 
-    /// Whether a Host header may name this server; see [`is_local_host`].
+    /// Whether a Host header names this machine as a home network does: an IP literal,
+    /// `localhost`, `*.local`, `*.lan`, `*.home.arpa` (RFC 6762, RFC 8375), or one of these names.
+    /// A web page cannot make a browser send any of them for a name that its owner controls (DNS
+    /// rebinding).
     #[must_use]
     pub fn contains(&self, host_header: &str) -> bool {
-        is_local_host(host_header, self)
+        let Some(host) = host_without_port(host_header) else { return false };
+        if let Some(literal) = host.strip_prefix('[') {
+            return literal.strip_suffix(']').is_some_and(is_v6_literal);
+        }
+        if host.parse::<Ipv4Addr>().is_ok() {
+            return true;
+        }
+        let host = normal(host);
+        is_local_name(&host) || self.0.contains(&host)
     }
 }
 
@@ -133,6 +113,20 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
     // 2000::/3 is all that is handed out (RFC 4291), without the documentation prefix.
     let [a, b, ..] = address.segments();
     (a & 0xe000) == 0x2000 && !(a == 0x2001 && b == 0x0db8)
+}
+
+/// The host of a `host[:port]`, IPv6 literals still in brackets; nothing where the port is not a
+/// number or the host is empty.
+fn host_without_port(text: &str) -> Option<&str> {
+    let (host, port) = match text.rfind(']') {
+        Some(end) => text.split_at_checked(end + 1)?,
+        None => text.split_at_checked(text.find(':').unwrap_or(text.len()))?,
+    };
+    let port_is_fine = match port.strip_prefix(':') {
+        Some(digits) => digits.is_empty() || digits.parse::<u16>().is_ok(),
+        None => port.is_empty(),
+    };
+    (port_is_fine && !host.is_empty()).then_some(host)
 }
 
 fn is_v6_literal(literal: &str) -> bool {

@@ -10,10 +10,7 @@ mod token;
 
 pub use authenticator::{Authenticator, Denied, Principal, TokenSources};
 pub use error::AuthError;
-pub use home::{
-    HostNames, Interface, host_without_port, is_globally_routable, is_home_peer, is_local_host,
-    is_local_name,
-};
+pub use home::{HostNames, Interface, is_globally_routable, is_home_peer, is_local_name};
 pub use machine::{Interfaces, machine_name};
 pub use store::{Record, Store};
 pub use token::TokenId;

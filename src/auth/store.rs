@@ -117,17 +117,10 @@ impl Store {
             .map_err(|error| AuthError::Write(self.path.clone(), error))
     }
 
-    /// Two commands at once must not lose a token: whoever changes the store holds a lock on its
-    /// folder, until the returned handle is dropped.
+    /// Two commands at once must not lose a token.
     fn lock(&self) -> Result<File, AuthError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        files::make_private_folder(folder)
-            .and_then(|()| File::open(folder))
-            .and_then(|folder| {
-                rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
-                Ok(folder)
-            })
-            .map_err(|error| AuthError::Write(self.path.clone(), error))
+        files::lock_folder(folder).map_err(|error| AuthError::Write(self.path.clone(), error))
     }
 }
 

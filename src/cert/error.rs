@@ -13,9 +13,9 @@ pub enum CertError {
     Missing(PathBuf),
     /// A file belongs to somebody else and cannot be read.
     NotAllowed {
-        /// The file.
+        /// The file, or the folder around it that is closed.
         path: PathBuf,
-        /// Who may read it, as in `it belongs to root, mode 0600`; empty where not even that can
+        /// Whose it is, as in `, which belongs to root (mode 0600)`; empty where not even that can
         /// be seen.
         owner: String,
         /// The user that this process runs as.
@@ -76,7 +76,7 @@ impl fmt::Display for CertError {
             Self::NotAllowed { path, owner, user } => {
                 let path = path.display();
                 write!(f, "user {user} may not read {path}{owner}; type: ")?;
-                write!(f, "sudo setfacl -m u:{user}:r {path}   (for a folder: -R and rX)")
+                write!(f, "sudo setfacl -R -m u:{user}:rX {path}")
             }
             Self::Read(path, error) => {
                 let path = path.display();

@@ -1,9 +1,9 @@
 //! The files of the state folder, and how a file of certificates or keys is read and written.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::CertError;
 use crate::files;
@@ -37,9 +37,10 @@ impl Folder {
         Files { cert: self.0.join("ca.pem"), key: self.0.join("ca.key") }
     }
 
-    /// Makes the folder where it is missing.
-    pub(super) fn create(&self) -> Result<(), CertError> {
-        files::make_private_folder(&self.0).map_err(|error| CertError::Write(self.0.clone(), error))
+    /// Makes the folder where it is missing, and holds it until the handle is dropped: two starts
+    /// at once must not make half a CA each.
+    pub(super) fn lock(&self) -> Result<File, CertError> {
+        files::lock_folder(&self.0).map_err(|error| CertError::Write(self.0.clone(), error))
     }
 }
 
@@ -75,15 +76,15 @@ pub(super) fn warn_if_open(key: &Path) {
 /// Names the outermost thing that keeps the file from us: certbot's folders are root's, and then
 /// the file itself cannot even be looked at.
 fn not_allowed(path: &Path) -> CertError {
-    let mut blocked = path.to_owned();
-    for outer in path.ancestors().skip(1).filter(|outer| !outer.as_os_str().is_empty()) {
-        let closed =
-            fs::read_dir(outer).is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied);
-        let unknown = fs::metadata(&blocked).is_err();
-        if closed && unknown {
-            outer.clone_into(&mut blocked);
-        }
-    }
+    let target = link_target(path).unwrap_or_else(|| path.to_owned());
+    let closed = |folder: &&Path| {
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        !folder.as_os_str().is_empty()
+            && folder.is_dir()
+            && fs::metadata(folder.join(".")).is_err_and(refused)
+    };
+    let outer: Vec<&Path> = target.ancestors().skip(1).collect();
+    let blocked = outer.into_iter().rev().find(closed).map_or(target.clone(), Path::to_owned);
     let owner = fs::metadata(&blocked).map_or_else(
         |_unseen| String::new(),
         |found| {
@@ -93,6 +94,20 @@ fn not_allowed(path: &Path) -> CertError {
     );
     let user = user_name(rustix::process::geteuid().as_raw());
     CertError::NotAllowed { path: blocked, owner, user }
+}
+
+/// Where a symbolic link leads, without a look at what is there: certbot's links lead from one
+/// folder of root's to another.
+fn link_target(path: &Path) -> Option<PathBuf> {
+    let target = path.parent()?.join(fs::read_link(path).ok()?);
+    let mut plain = PathBuf::new();
+    for part in target.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    Some(plain)
 }
 
 /// The name that /etc/passwd has for a user; else the number, which commands take as well.

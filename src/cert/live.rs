@@ -9,13 +9,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use serde_json::{Value, json};
 
 use super::error::CertError;
-use super::folder::{Files, Folder, read, warn_if_open};
-use super::load::{chain, day, fingerprint, load};
+use super::folder::{Files, Folder, warn_if_open};
+use super::load::{Authority, Facts, Loaded, day, load};
 use super::names::Names;
-use super::prepare::{is_ours, prepare};
+use super::prepare::prepare;
 use crate::files::Stamp;
 use crate::worker::lock;
 
@@ -24,7 +23,7 @@ use crate::worker::lock;
 pub struct Certificates {
     files: Files,
     /// Where our own CA may be; nothing for files of the owner's.
-    folder: Option<Folder>,
+    authority: Option<PathBuf>,
     live: Mutex<Live>,
 }
 
@@ -45,33 +44,18 @@ pub struct Summary {
     pub authority: Option<Authority>,
 }
 
-/// Our own CA as clients need it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
-    /// The CA's file.
-    pub path: PathBuf,
-    /// Its content, for `GET /ca.pem`.
-    pub pem: String,
-    /// The certificate's SHA-256, `AB:CD:…`.
-    pub fingerprint: String,
-}
-
-impl Summary {
-    /// For `/health`.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        let fingerprint = self.authority.as_ref().map(|authority| &authority.fingerprint);
-        json!({ "names": self.names, "not_after": self.not_after, "ca_sha256": fingerprint })
-    }
-}
-
 struct Live {
     looked_at: Instant,
     stamps: Stamps,
     served: Served,
 }
 
-#[derive(Clone)]
+impl Live {
+    fn new(stamps: Stamps, served: Served) -> Mutex<Self> {
+        Mutex::new(Self { looked_at: Instant::now(), stamps, served })
+    }
+}
+
 struct Served {
     certified: Arc<CertifiedKey>,
     summary: Arc<Summary>,
@@ -84,7 +68,11 @@ impl Certificates {
     /// the leaf's key (PKCS#8, PKCS#1 or SEC1).
     /// Errors: they cannot be served, expired ones included.
     pub fn open_foreign(cert: &Path, key: &Path) -> Result<Self, CertError> {
-        Self::open(Files { cert: cert.to_owned(), key: key.to_owned() }, None)
+        let files = Files { cert: cert.to_owned(), key: key.to_owned() };
+        // Before reading, so that a change in between is seen the next time.
+        let stamps = stamps(&files);
+        let live = Live::new(stamps, serve(&files, load(&files, None)?)?);
+        Ok(Self { files, authority: None, live })
     }
 
     /// Serves what is in a state folder: an empty one gets a CA and a leaf for the machine's name,
@@ -98,8 +86,12 @@ impl Certificates {
         extras: &[String],
     ) -> Result<Self, CertError> {
         let folder = Folder::new(folder);
-        prepare(&folder, machine, &Names::new(machine, addresses, extras)?, now_s())?;
-        Self::open(folder.leaf(), Some(folder))
+        let files = folder.leaf();
+        let names = Names::new(machine, addresses, extras)?;
+        let loaded = prepare(&folder, machine, &names, now_s())?;
+        // Afterwards, since our own writing is no change to take up.
+        let live = Live::new(stamps(&files), serve(&files, loaded)?);
+        Ok(Self { files, authority: Some(folder.authority().cert), live })
     }
 
     /// The pair to serve now.
@@ -123,14 +115,6 @@ impl Certificates {
         summary.authority.as_ref().map(|authority| authority.pem.clone().into_bytes())
     }
 
-    fn open(files: Files, folder: Option<Folder>) -> Result<Self, CertError> {
-        // Before reading, so that a change in between is seen the next time.
-        let stamps = stamps(&files);
-        let served = serve(&files, folder.as_ref())?;
-        let live = Mutex::new(Live { looked_at: Instant::now(), stamps, served });
-        Ok(Self { files, folder, live })
-    }
-
     fn look_again(&self) {
         let seen = {
             let mut live = lock(&self.live);
@@ -145,7 +129,8 @@ impl Certificates {
         if stamps == seen {
             return;
         }
-        let served = serve(&self.files, self.folder.as_ref());
+        let loaded = load(&self.files, self.authority.as_deref());
+        let served = loaded.and_then(|loaded| serve(&self.files, loaded));
         let outcome = {
             let mut live = lock(&self.live);
             live.stamps = stamps;
@@ -174,13 +159,14 @@ impl fmt::Debug for Certificates {
     }
 }
 
-fn serve(files: &Files, folder: Option<&Folder>) -> Result<Served, CertError> {
+fn serve(files: &Files, loaded: Loaded) -> Result<Served, CertError> {
     let now_s = now_s();
-    let loaded = load(files, now_s)?;
+    loaded.check_expiry(files, now_s)?;
     warn_if_open(&files.key);
-    let (cert, not_after_s) = (files.cert.display(), loaded.facts.not_after_s);
-    if loaded.facts.not_before_s > now_s {
-        let begin = day(loaded.facts.not_before_s);
+    let Facts { not_before_s, not_after_s, .. } = loaded.facts;
+    let cert = files.cert.display();
+    if not_before_s > now_s {
+        let begin = day(not_before_s);
         log::warn!("the certificate {cert} is valid from {begin} only; look at the clock: date");
     }
     if not_after_s - now_s < EXPIRY_NEAR_S {
@@ -192,19 +178,9 @@ fn serve(files: &Files, folder: Option<&Folder>) -> Result<Served, CertError> {
         names: loaded.facts.names,
         not_after_s,
         not_after: day(not_after_s),
-        authority: folder.map(authority).transpose()?.flatten(),
+        authority: loaded.authority,
     };
     Ok(Served { certified: loaded.certified, summary: Arc::new(summary) })
-}
-
-fn authority(folder: &Folder) -> Result<Option<Authority>, CertError> {
-    if !is_ours(folder)? {
-        return Ok(None);
-    }
-    let path = folder.authority().cert;
-    let pem = String::from_utf8_lossy(&read(&path)?).into_owned();
-    let fingerprint = chain(&path)?.first().map(|der| fingerprint(der)).unwrap_or_default();
-    Ok(Some(Authority { path, pem, fingerprint }))
 }
 
 fn stamps(files: &Files) -> Stamps {
@@ -220,3 +196,21 @@ fn now_s() -> i64 {
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Our own are renewed at 30 days; others that come this close were forgotten.
 const EXPIRY_NEAR_S: i64 = 14 * 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_pair_is_looked_at_once() {
+        let folder = std::env::temp_dir().join(format!("live-{}", std::process::id()));
+        let certificates = Certificates::open_own(&folder, "pi", &[], &[]).unwrap();
+        let served = certificates.current();
+        std::fs::write(&certificates.files.key, "broken").unwrap();
+        lock(&certificates.live).looked_at -= LOOK_AGAIN_AFTER;
+        assert!(Arc::ptr_eq(&certificates.current(), &served));
+        // The next look finds nothing new, and so says nothing again.
+        assert_eq!(lock(&certificates.live).stamps, stamps(&certificates.files));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -2,7 +2,7 @@
 //! is wrong with the files.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
@@ -18,11 +18,23 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::error::CertError;
 use super::folder::{Files, read};
 
-/// A leaf that can be served.
+/// A leaf with its key and, where it is ours, the CA that issued it.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) certified: Arc<CertifiedKey>,
     pub(super) facts: Facts,
+    pub(super) authority: Option<Authority>,
+}
+
+/// Our own CA as clients need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The CA's file.
+    pub path: PathBuf,
+    /// Its content, for `GET /ca.pem`.
+    pub pem: String,
+    /// The certificate's SHA-256, `AB:CD:…`.
+    pub fingerprint: String,
 }
 
 /// What a certificate says of itself.
@@ -49,12 +61,11 @@ impl Facts {
     }
 }
 
-/// Reads and checks a chain and its key. Errors: whatever keeps them from being served, expiry
-/// at `now_s` included.
-pub(super) fn load(files: &Files, now_s: i64) -> Result<Loaded, CertError> {
+/// Reads a chain and its key, each file once, and `authority`, where our CA may be. Expiry is the
+/// caller's to judge. Errors: whatever else keeps them from being served.
+pub(super) fn load(files: &Files, authority: Option<&Path>) -> Result<Loaded, CertError> {
     let chain = chain(&files.cert)?;
-    let facts = chain.first().map(|leaf| facts(leaf, &files.cert)).transpose()?;
-    let facts = facts.ok_or_else(|| CertError::Unreadable(files.cert.clone()))?;
+    let facts = first_facts(&chain, &files.cert)?;
     let key = private_key(&files.key)?;
     let key = any_supported_type(&key)
         .map_err(|_unhelpful: rustls::Error| CertError::KeyKind(files.key.clone()))?;
@@ -67,26 +78,45 @@ pub(super) fn load(files: &Files, now_s: i64) -> Result<Loaded, CertError> {
         }
         Err(_unhelpful) => return Err(CertError::Unreadable(files.cert.clone())),
     }
-    if facts.not_after_s <= now_s {
-        return Err(CertError::Expired(files.cert.clone(), day(facts.not_after_s)));
+    let authority = authority.map(|path| load_authority(path, &facts)).transpose()?.flatten();
+    Ok(Loaded { certified: Arc::new(certified), facts, authority })
+}
+
+impl Loaded {
+    /// Errors: it expired before `now_s`.
+    pub(super) fn check_expiry(&self, files: &Files, now_s: i64) -> Result<(), CertError> {
+        if self.facts.not_after_s <= now_s {
+            return Err(CertError::Expired(files.cert.clone(), day(self.facts.not_after_s)));
+        }
+        Ok(())
     }
-    Ok(Loaded { certified: Arc::new(certified), facts })
+}
+
+/// The CA at `path`, if it issued a leaf with these facts. No file is no CA.
+fn load_authority(path: &Path, leaf: &Facts) -> Result<Option<Authority>, CertError> {
+    let content = match read(path) {
+        Err(CertError::Missing(_)) => return Ok(None),
+        other => other?,
+    };
+    let chain = parse_chain(&content, path)?;
+    if !leaf.is_issued_by(&first_facts(&chain, path)?) {
+        return Ok(None);
+    }
+    let fingerprint = chain.first().map(|der| fingerprint(der)).unwrap_or_default();
+    let pem = String::from_utf8_lossy(&content).into_owned();
+    Ok(Some(Authority { path: path.to_owned(), pem, fingerprint }))
 }
 
 /// Every certificate of a PEM file, in its order; at least one.
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertError> {
-    let content = read(path)?;
-    let chain = CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>();
-    match chain {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err(CertError::NoCertificate(path.to_owned(), kind(&content))),
-    }
+    parse_chain(&read(path)?, path)
 }
 
-/// What the first certificate of a file says of itself.
-pub(super) fn facts(der: &CertificateDer<'_>, path: &Path) -> Result<Facts, CertError> {
-    let (_, parsed) = X509Certificate::from_der(der)
-        .map_err(|_unhelpful| CertError::Unreadable(path.to_owned()))?;
+/// What the first certificate of a chain says of itself; `path` is where it was read.
+pub(super) fn first_facts(chain: &[CertificateDer<'_>], path: &Path) -> Result<Facts, CertError> {
+    let unreadable = || CertError::Unreadable(path.to_owned());
+    let first = chain.first().ok_or_else(unreadable)?;
+    let (_, parsed) = X509Certificate::from_der(first).map_err(|_unhelpful| unreadable())?;
     let names = parsed.subject_alternative_name().ok().flatten();
     let names = names.map_or(&[][..], |names| &names.value.general_names);
     let mut facts = Facts {
@@ -111,18 +141,27 @@ pub(super) fn facts(der: &CertificateDer<'_>, path: &Path) -> Result<Facts, Cert
 }
 
 /// The SHA-256 of a certificate as browsers and openssl show it: `AB:CD:…`.
-pub(super) fn fingerprint(der: &[u8]) -> String {
+fn fingerprint(der: &[u8]) -> String {
     let hash = digest(&SHA256, der);
     let pairs: Vec<String> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")
 }
 
 /// The day of a moment, `2028-02-21` (UTC).
-pub(super) fn day(seconds: i64) -> String {
+#[must_use]
+pub fn day(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds)
         .ok()
         .and_then(|moment| moment.format(format_description!("[year]-[month]-[day]")).ok())
         .unwrap_or_else(|| "an unknown day".to_owned())
+}
+
+fn parse_chain(content: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, CertError> {
+    let chain = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(CertError::NoCertificate(path.to_owned(), kind(content))),
+    }
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertError> {

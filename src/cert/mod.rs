@@ -10,5 +10,6 @@ mod names;
 mod prepare;
 
 pub use error::CertError;
-pub use live::{Authority, Certificates, Summary};
+pub use live::{Certificates, Summary};
+pub use load::{Authority, day};
 pub use prepare::{Made, make};

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use super::error::CertError;
 use super::folder::{Files, Folder, read, write};
 use super::issue;
-use super::load::{Facts, chain, day, facts, load};
+use super::load::{Facts, Loaded, chain, day, first_facts, load};
 use super::names::Names;
 use crate::files::{PRIVATE, PUBLIC};
 
@@ -38,10 +38,10 @@ pub fn make(
     let folder = &Folder::new(folder);
     let names = &Names::new(machine, addresses, extras)?;
     let leaf = folder.leaf();
+    let _lock = folder.lock()?;
     if leaf.cert.exists() && !is_ours(folder)? {
         return Err(CertError::Foreign(leaf.cert));
     }
-    folder.create()?;
     let authority = folder.authority();
     let renewed = match stored(&authority) {
         Ok(Some(stored)) if stored.facts.not_after_s > now_s + RENEW_WITHIN_S => false,
@@ -60,12 +60,12 @@ pub(super) fn prepare(
     machine: &str,
     names: &Names,
     now_s: i64,
-) -> Result<(), CertError> {
+) -> Result<Loaded, CertError> {
     let leaf = folder.leaf();
     let authority = folder.authority();
     match (leaf.cert.exists(), leaf.key.exists()) {
         (true, false) => return Err(CertError::Half { missing: leaf.key, present: leaf.cert }),
-        (true, true) => return renew_if_needed(folder, names, now_s),
+        (true, true) => return renewed_if_needed(folder, names, now_s),
         // A start that was cut off after the key leaves the CA behind as well; a key alone is
         // somebody else's.
         (false, true) if !authority.cert.exists() => {
@@ -73,47 +73,54 @@ pub(super) fn prepare(
         }
         (false, _) => {}
     }
-    folder.create()?;
+    let _lock = folder.lock()?;
+    if leaf.cert.exists() {
+        // Another start was faster.
+        return load(&leaf, Some(&authority.cert));
+    }
     if stored(&authority)?.is_none() {
         make_authority(&authority, machine, now_s)?;
         log::info!("a CA was made: {}", authority.cert.display());
     }
-    issue_leaf(folder, names, now_s)
+    issue_leaf(folder, names, now_s)?;
+    load(&leaf, Some(&authority.cert))
+}
+
+fn renewed_if_needed(folder: &Folder, names: &Names, now_s: i64) -> Result<Loaded, CertError> {
+    let (leaf, authority) = (folder.leaf(), folder.authority());
+    let loaded = load(&leaf, Some(&authority.cert))?;
+    let missing = names.missing_in(&loaded.facts.names).join(", ");
+    let ends_soon = loaded.facts.not_after_s < now_s + RENEW_WITHIN_S;
+    if loaded.authority.is_none() || (missing.is_empty() && !ends_soon) {
+        return Ok(loaded);
+    }
+    let reason = if ends_soon {
+        format!("the old one expires on {}", day(loaded.facts.not_after_s))
+    } else {
+        format!("the old one lacks {missing}")
+    };
+    match issue_leaf(folder, &names.and(&loaded.facts.names), now_s) {
+        Ok(()) => {
+            log::info!("the certificate was issued again, since {reason}");
+            load(&leaf, Some(&authority.cert))
+        }
+        // An owner who keeps the CA's key elsewhere still has a certificate that serves.
+        Err(error) if loaded.facts.not_after_s > now_s => {
+            log::warn!("the certificate is to be issued again, since {reason}, but {error}");
+            Ok(loaded)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the leaf of the folder was issued by the CA of the folder.
-pub(super) fn is_ours(folder: &Folder) -> Result<bool, CertError> {
+fn is_ours(folder: &Folder) -> Result<bool, CertError> {
     let (leaf, authority) = (folder.leaf().cert, folder.authority().cert);
     if !authority.exists() {
         return Ok(false);
     }
-    Ok(first_facts(&leaf)?.is_issued_by(&first_facts(&authority)?))
-}
-
-fn renew_if_needed(folder: &Folder, names: &Names, now_s: i64) -> Result<(), CertError> {
-    if !is_ours(folder)? {
-        return Ok(());
-    }
-    let facts = first_facts(&folder.leaf().cert)?;
-    let missing = names.missing_in(&facts.names).join(", ");
-    let ends_soon = facts.not_after_s < now_s + RENEW_WITHIN_S;
-    if missing.is_empty() && !ends_soon {
-        return Ok(());
-    }
-    let reason = if ends_soon {
-        format!("the old one expires on {}", day(facts.not_after_s))
-    } else {
-        format!("the old one lacks {missing}")
-    };
-    match issue_leaf(folder, &names.and(&facts.names), now_s) {
-        Ok(()) => log::info!("the certificate was issued again, since {reason}"),
-        // An owner who keeps the CA's key elsewhere still has a certificate that serves.
-        Err(error) if load(&folder.leaf(), now_s).is_ok() => {
-            log::warn!("the certificate is to be issued again, since {reason}, but {error}");
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(())
+    let facts = |path: &Path| first_facts(&chain(path)?, path);
+    Ok(facts(&leaf)?.is_issued_by(&facts(&authority)?))
 }
 
 struct Stored {
@@ -134,14 +141,15 @@ fn stored(authority: &Files) -> Result<Option<Stored>, CertError> {
         return Err(missing());
     }
     let key = stored_key(authority)?;
-    let der = chain(&authority.cert)?.into_iter().next().ok_or_else(unfit)?;
-    let facts = facts(&der, &authority.cert)?;
-    // `load` compares key and certificate; an expired CA is the caller's to judge.
-    match load(authority, facts.not_before_s) {
-        Err(CertError::Mismatch { .. }) => Err(unfit()),
-        Err(error) => Err(error),
-        Ok(_) => Ok(Some(Stored { der, key, facts })),
+    let chain = chain(&authority.cert)?;
+    let facts = first_facts(&chain, &authority.cert)?;
+    // Whether it has expired is the caller's to judge.
+    match load(authority, None) {
+        Err(CertError::Mismatch { .. }) => return Err(unfit()),
+        other => drop(other?),
     }
+    let der = chain.into_iter().next().ok_or_else(unfit)?;
+    Ok(Some(Stored { der, key, facts }))
 }
 
 fn stored_key(files: &Files) -> Result<KeyPair, CertError> {
@@ -182,12 +190,6 @@ fn key_of(files: &Files) -> Result<KeyPair, CertError> {
     let key = issue::key()?;
     write(&files.key, &key.serialize_pem(), PRIVATE)?;
     Ok(key)
-}
-
-fn first_facts(cert: &Path) -> Result<Facts, CertError> {
-    let first = chain(cert)?.into_iter().next();
-    let first = first.ok_or_else(|| CertError::Unreadable(cert.to_owned()))?;
-    facts(&first, cert)
 }
 
 /// Of our own leaf and, when asked, of our CA.

@@ -12,7 +12,7 @@ pub struct Flags {
     /// what to listen with: https, http, or both as https,http (MCP_TRANSPORT; default https)
     #[argh(option, arg_name = "list")]
     pub transport: Option<String>,
-    /// the address to listen on: an IP address or localhost (HOST; default [::], which is all)
+    /// the address to listen on: an IP address or localhost (HOST; default: all of this machine)
     #[argh(option, arg_name = "address")]
     pub host: Option<String>,
     /// the port, where there is one listener; 0 takes a free one (PORT)

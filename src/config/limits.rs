@@ -79,7 +79,7 @@ impl Limits {
             heartbeat_ms: 15_000,
             calls_running_max: 4,
             calls_waiting_max: 16,
-            quick_calls_running_max: 8,
+            quick_calls_running_max: 4,
             quick_calls_waiting_max: 64,
             drain_ms_max: 5_000,
         }

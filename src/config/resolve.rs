@@ -224,3 +224,131 @@ const LOG: Setting = Setting { flag: "--log", variables: &["MCP_LOG", "RUST_LOG"
 const LOG_FILE: Setting = Setting { flag: "--log-file", variables: &["MCP_LOG_FILE"] };
 const LOG_FILTER_DEFAULT: &str = "warn,local_llm_mcp=info";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Resolves a command line and an environment, given as `NAME=value`.
+    fn resolved(arguments: &[&str], variables: &[&str]) -> Result<Config, ConfigError> {
+        let arguments: Vec<String> = arguments.iter().map(|&it| it.to_owned()).collect();
+        let variables = ["HOME=/home/pi"].iter().chain(variables);
+        let pair = |text: &&str| {
+            let (name, value) = text.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        let flags = super::super::parse(&arguments)?.unwrap();
+        resolve(&flags, &variables.map(pair).collect())
+    }
+
+    fn ports(arguments: &[&str], variables: &[&str]) -> Vec<(&'static str, u16)> {
+        let config = resolved(arguments, variables).unwrap();
+        config.listeners.iter().map(|it| (it.scheme.as_str(), it.port)).collect()
+    }
+
+    #[test]
+    fn ports_follow_the_transports() {
+        let both = "--transport=http,https";
+        for (arguments, variables, expected) in [
+            (&[][..], &[][..], &[("https", 3010)][..]),
+            (&["--transport", "http"], &[], &[("http", 3000)]),
+            (&[both], &[], &[("https", 3010), ("http", 3000)]),
+            (&[both, "--http-port=0", "--https-port=0"], &[], &[("https", 0), ("http", 0)]),
+            (&[], &["MCP_TRANSPORT=HTTP, https", "HTTP_PORT=8"], &[("https", 3010), ("http", 8)]),
+            (&["--port", "1"], &["PORT=2", "HTTPS_PORT=3"], &[("https", 1)]),
+            (&["--https-port", "1"], &["PORT=2"], &[("https", 1)]),
+            (&[], &["PORT=2"], &[("https", 2)]),
+            (&["--transport", "http"], &["PORT=2", "HTTPS_PORT=3"], &[("http", 2)]),
+            (&["--port", "4", "--https-port", "4"], &[], &[("https", 4)]),
+        ] {
+            assert_eq!(ports(arguments, variables), expected, "{arguments:?} {variables:?}");
+        }
+        assert!(resolved(&[], &["PORT=1", "HTTPS_PORT=2"]).is_err());
+        assert!(resolved(&[both], &["PORT=1"]).is_err());
+    }
+
+    #[test]
+    fn hosts_are_taken_as_people_write_them() {
+        for (text, host) in
+            [("0.0.0.0", "0.0.0.0"), ("[::]", "::"), ("::1", "::1"), ("LocalHost", "127.0.0.1")]
+        {
+            let config = resolved(&["--host", text], &[]).unwrap();
+            assert_eq!((config.host.to_string().as_str(), config.host_is_default), (host, false));
+        }
+        let config = resolved(&[], &["HOST="]).unwrap();
+        assert!(config.host_is_default && config.host.is_unspecified() && config.host.is_ipv6());
+    }
+
+    #[test]
+    fn lm_studio_is_found_by_url_or_by_the_older_pair() {
+        for (arguments, variables, url) in [
+            (&[][..], &[][..], "http://localhost:1234"),
+            (&["--lm-studio-url", "http://a:1/v1/"], &["LM_STUDIO_URL=http://b:2"], "http://a:1"),
+            (&[], &["LM_STUDIO_URL=http://B:2/", "LMSTUDIO_HOST=c"], "http://b:2"),
+            (&[], &["LM_STUDIO_URL=https://b/lm"], "https://b/lm"),
+            (&[], &["LMSTUDIO_HOST=10.0.0.7", "LMSTUDIO_PORT=99"], "http://10.0.0.7:99"),
+            (&[], &["LMSTUDIO_HOST=10.0.0.7"], "http://10.0.0.7:1234"),
+            (&[], &["LMSTUDIO_HOST=http://c:5"], "http://c:5"),
+            (&[], &["LMSTUDIO_PORT=99"], "http://localhost:99"),
+        ] {
+            let config = resolved(arguments, variables).unwrap();
+            assert_eq!(config.upstream.url, url, "{arguments:?} {variables:?}");
+        }
+    }
+
+    #[test]
+    fn times_and_tokens_of_the_upstream_are_read() {
+        let config = resolved(&["--call-timeout-s=60"], &["LM_API_TOKEN=abc "]).unwrap();
+        assert_eq!(config.upstream.call_timeout, Duration::from_secs(60));
+        assert_eq!(config.upstream.prefill_timeout, Duration::from_secs(600));
+        assert_eq!(config.upstream.token.as_ref().map(Secret::expose), Some("abc"));
+        assert!(!format!("{config:?}").contains("abc"));
+    }
+
+    #[test]
+    fn what_strangers_can_reach_is_told_from_what_they_cannot() {
+        for (arguments, public) in [
+            (&[][..], None),
+            (&["--public-url", "https://pi.local:3010"], None),
+            (&["--public-url", "https://[fd00::1]"], None),
+            (&["--public-url", "https://192.168.1.4"], None),
+            (&["--host", "192.168.1.4"], None),
+            (&["--public-url", "https://Mcp.Example.org:443/"], Some("https://mcp.example.org")),
+            (&["--public-url", "https://8.8.8.8"], Some("https://8.8.8.8")),
+            (&["--public-url", "https://local"], Some("https://local")),
+            (&["--trusted-proxy", "127.0.0.1"], Some("127.0.0.1")),
+            (&["--host", "2a02:8070::1"], Some("2a02:8070::1")),
+        ] {
+            let config = resolved(arguments, &[]).unwrap();
+            let said = config.public.as_deref().unwrap_or_default();
+            assert!(said.ends_with(public.unwrap_or_default()), "{arguments:?} {said}");
+            assert_eq!(config.public.is_some(), public.is_some(), "{arguments:?}");
+            assert!(config.check_exposure(true).is_ok());
+            assert_eq!(config.check_exposure(false).is_ok(), public.is_none());
+        }
+    }
+
+    #[test]
+    fn a_public_urls_name_may_be_used_as_host() {
+        let arguments = ["--public-url", "https://mcp.example.org", "--allow-host", "A.lan,b.lan"];
+        let config = resolved(&arguments, &[]).unwrap();
+        assert_eq!(config.allow_hosts, ["a.lan", "b.lan", "mcp.example.org"]);
+    }
+
+    #[test]
+    fn log_filters_are_checked_but_for_those_of_other_programs() {
+        for (arguments, variables, filter) in [
+            (&[][..], &[][..], LOG_FILTER_DEFAULT),
+            (&["--log=debug,rustls=off"], &["MCP_LOG=info"], "debug,rustls=off"),
+            (&[], &["MCP_LOG=INFO", "RUST_LOG=x"], "INFO"),
+            (&[], &["RUST_LOG=some_crate"], "some_crate"),
+        ] {
+            assert_eq!(resolved(arguments, variables).unwrap().log_filter, filter);
+        }
+        for filter in ["some_crate", "a=", "=info", "a=b=info"] {
+            assert!(resolved(&["--log", filter], &[]).is_err(), "{filter}");
+        }
+    }
+}

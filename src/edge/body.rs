@@ -64,13 +64,13 @@ pub(super) fn read(
         Framing::Length(0) => {}
         Framing::Length(length) => {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            grow(&mut share, length, budget)?;
-            // Grown as bytes come, not as they are announced.
+            // Memory and share grow as bytes come: an announcement alone must cost nobody anything.
             while bytes.len() < length {
                 if wire.inbound().is_empty() {
                     more(wire, deadline, limits)?;
                 }
                 let part = wire.inbound().len().min(length - bytes.len());
+                grow(&mut share, bytes.len() + part, budget)?;
                 bytes.extend_from_slice(wire.inbound().get(..part).unwrap_or_default());
                 wire.take(part);
             }

@@ -41,8 +41,13 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Makes the share at least this large; says whether the budget had room.
+    /// Makes the share at least this large; says whether the budget had room. A small buffer needs
+    /// none, so that a few large ones never keep a `cancelled` or a `/health` from anybody; the
+    /// connections bound how many of them there are.
     pub(super) fn grow_to(&mut self, bytes: usize) -> bool {
+        if bytes <= SMALL_BYTES_MAX {
+            return true;
+        }
         let more = bytes.saturating_sub(self.bytes);
         let granted = more == 0 || self.of.take(more);
         if granted {
@@ -58,20 +63,33 @@ impl Drop for Share {
     }
 }
 
+/// Buffers up to this size are free.
+const SMALL_BYTES_MAX: usize = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn shares_are_bounded_together_and_given_back() {
-        let budget = Budget::new(10);
+        let budget = Budget::new(10_000);
         let mut first = budget.share();
         let mut second = budget.share();
-        assert!(first.grow_to(6) && first.grow_to(6));
-        assert!(!second.grow_to(5));
-        assert!(second.grow_to(4));
+        assert!(first.grow_to(5000) && first.grow_to(5000));
+        assert!(!second.grow_to(5001));
+        assert!(second.grow_to(5000));
         drop(first);
-        assert!(second.grow_to(10));
+        assert!(second.grow_to(10_000));
         assert!(!second.grow_to(usize::MAX));
+    }
+
+    #[test]
+    fn a_small_share_is_granted_when_the_budget_is_used_up() {
+        let budget = Budget::new(10_000);
+        let mut large = budget.share();
+        assert!(large.grow_to(10_000));
+        let mut small = budget.share();
+        assert!(small.grow_to(SMALL_BYTES_MAX));
+        assert!(!small.grow_to(SMALL_BYTES_MAX + 1));
     }
 }

@@ -107,9 +107,7 @@ impl Decoder {
                 Ok(State::Extension { value, length: 0 })
             }
             (State::Extension { value, .. }, b'\r') => Ok(State::SizeLf { value }),
-            (State::Extension { value, length }, b)
-                if b != b'\n' && length < EXTRA_BYTES_MAX =>
-            {
+            (State::Extension { value, length }, b) if b != b'\n' && length < EXTRA_BYTES_MAX => {
                 Ok(State::Extension { value, length: length + 1 })
             }
             (State::SizeLf { value: 0 }, b'\n') => Ok(State::TrailerStart),

@@ -14,8 +14,19 @@ use crate::worker::lock;
 struct Entry {
     socket: Arc<TcpStream>,
     address: IpAddr,
-    /// Since when it waits for its next request; `None` while it works.
-    idle_since: Option<Instant>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Has sent no request yet; ended when all is closing, but not to make room.
+    Fresh,
+    /// Waits for its next request since then.
+    Idle(Instant),
+    /// Works on a request.
+    Busy,
+    /// Was told to end; what it still sends is not looked at.
+    Ended,
 }
 
 /// All connections of a server.
@@ -39,6 +50,8 @@ pub(super) enum Entered {
     In(Place),
     /// Its address has as many as it may, all of them at work.
     AddressFull,
+    /// All is closing.
+    Closing,
 }
 
 impl Connections {
@@ -63,13 +76,11 @@ impl Connections {
     /// Makes room for one more and says whether there is: at the cap the oldest idle connection is
     /// closed; where all work, it waits for one to leave, at most `limit`.
     pub(super) fn room(&self, limit: Duration) -> bool {
-        let entries = lock(&self.entries);
+        let mut entries = lock(&self.entries);
         if entries.len() < self.connections_max {
             return true;
         }
-        if let Some(oldest) = oldest_idle(&entries, None) {
-            self.evict(&oldest, "connections_max");
-        }
+        self.evict(&mut entries, None, "connections_max");
         let (entries, _) = self
             .left
             .wait_timeout_while(entries, limit, |entries| {
@@ -81,16 +92,12 @@ impl Connections {
 
     /// Closes the oldest idle connection to give its descriptors back; waits a moment for it.
     pub(super) fn relieve(&self, limit: Duration) {
-        let entries = lock(&self.entries);
+        let mut entries = lock(&self.entries);
         let before = entries.len();
-        if let Some(oldest) = oldest_idle(&entries, None) {
-            self.evict(&oldest, "the descriptors");
-        }
+        self.evict(&mut entries, None, "the descriptors");
         drop(
             self.left
-                .wait_timeout_while(entries, limit, |now| {
-                    now.len() >= before && !self.is_closing()
-                })
+                .wait_timeout_while(entries, limit, |now| now.len() >= before && !self.is_closing())
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }
@@ -98,29 +105,33 @@ impl Connections {
     /// Takes a connection in.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>, address: IpAddr) -> Entered {
         let mut entries = lock(&self.entries);
+        // Asked under the lock: `begin_close` sees the entry, or this sees that it has begun.
+        if self.is_closing() {
+            return Entered::Closing;
+        }
         let max = if address.to_canonical().is_loopback() {
             self.per_loopback_max
         } else {
             self.per_address_max
         };
-        if entries.values().filter(|entry| entry.address == address).count() >= max {
-            match oldest_idle(&entries, Some(address)) {
-                Some(oldest) => self.evict(&oldest, "connections_per_address_max"),
-                None => return Entered::AddressFull,
-            }
+        let counts = |entry: &&Entry| entry.address == address && entry.state != State::Ended;
+        if entries.values().filter(counts).count() >= max
+            && !self.evict(&mut entries, Some(address), "connections_per_address_max")
+        {
+            return Entered::AddressFull;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        entries.insert(id, Entry { socket: Arc::clone(socket), address, idle_since: None });
+        entries.insert(id, Entry { socket: Arc::clone(socket), address, state: State::Fresh });
         Entered::In(Place { of: Arc::clone(self), id })
     }
 
     /// Ends what is idle, and tells the rest to end after its exchange.
     pub(super) fn begin_close(&self) {
         self.closing.store(true, Ordering::Release);
-        for entry in lock(&self.entries).values() {
-            if entry.idle_since.is_some() {
-                drop(entry.socket.shutdown(Shutdown::Read));
+        for entry in lock(&self.entries).values_mut() {
+            if matches!(entry.state, State::Fresh | State::Idle(_)) {
+                entry.end();
             }
         }
         self.left.notify_all();
@@ -149,21 +160,35 @@ impl Connections {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    fn evict(&self, socket: &TcpStream, limit: &str) {
+    /// Ends the oldest idle connection (of an address); says whether there was one.
+    fn evict(
+        &self,
+        entries: &mut HashMap<u64, Entry>,
+        address: Option<IpAddr>,
+        limit: &str,
+    ) -> bool {
+        let oldest = entries
+            .values_mut()
+            .filter(|entry| address.is_none_or(|address| entry.address == address))
+            .filter_map(|entry| match entry.state {
+                State::Idle(since) => Some((since, entry)),
+                State::Fresh | State::Busy | State::Ended => None,
+            })
+            .min_by_key(|(since, _)| *since);
+        let Some((_, entry)) = oldest else { return false };
+        entry.end();
         self.evicted.fetch_add(1, Ordering::Relaxed);
         log::debug!("closing the oldest idle connection: the limit {limit} is reached");
-        // Its thread wakes, sees the end and leaves in an orderly way.
-        drop(socket.shutdown(Shutdown::Read));
+        true
     }
 }
 
-fn oldest_idle(entries: &HashMap<u64, Entry>, address: Option<IpAddr>) -> Option<Arc<TcpStream>> {
-    entries
-        .values()
-        .filter(|entry| address.is_none_or(|address| entry.address == address))
-        .filter_map(|entry| entry.idle_since.map(|since| (since, entry)))
-        .min_by_key(|(since, _)| *since)
-        .map(|(_, entry)| Arc::clone(&entry.socket))
+impl Entry {
+    /// Its thread wakes, sees the end and leaves in an orderly way.
+    fn end(&mut self) {
+        self.state = State::Ended;
+        drop(self.socket.shutdown(Shutdown::Read));
+    }
 }
 
 /// A connection's place among the others; dropped, it is free.
@@ -181,16 +206,21 @@ impl Place {
 
     /// Says that it waits for its next request. Returns whether it may: not while all is closing.
     pub(super) fn idle(&self) -> bool {
-        if let Some(entry) = lock(&self.of.entries).get_mut(&self.id) {
-            entry.idle_since = Some(Instant::now());
-        }
-        !self.of.is_closing()
+        self.enter(State::Idle(Instant::now())) && !self.of.is_closing()
     }
 
-    /// Says that it works.
-    pub(super) fn busy(&self) {
-        if let Some(entry) = lock(&self.of.entries).get_mut(&self.id) {
-            entry.idle_since = None;
+    /// Says that it works. Returns whether it may: not when it was told to end.
+    pub(super) fn busy(&self) -> bool {
+        self.enter(State::Busy)
+    }
+
+    fn enter(&self, state: State) -> bool {
+        match lock(&self.of.entries).get_mut(&self.id) {
+            Some(entry) if entry.state != State::Ended => {
+                entry.state = state;
+                true
+            }
+            _ => false,
         }
     }
 }

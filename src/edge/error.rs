@@ -10,8 +10,10 @@ use std::fmt;
 pub enum Refusal {
     /// The head breaks RFC 9112; the sentence says where.
     BadHead(&'static str),
-    /// The head is longer than `head_bytes_max`, or has too many fields.
+    /// The head is longer than `head_bytes_max`.
     HeadTooLarge(usize),
+    /// The head has more fields than `FIELDS_MAX`.
+    TooManyFields(usize),
     /// The request line alone is longer than `head_bytes_max`.
     TargetTooLong(usize),
     /// A head that did not arrive within `head_ms_max`.
@@ -73,7 +75,7 @@ impl Refusal {
             Self::TargetTooLong(_) => 414,
             Self::Expectation => 417,
             Self::HostRefused(_) => 421,
-            Self::HeadTooLarge(_) => 431,
+            Self::HeadTooLarge(_) | Self::TooManyFields(_) => 431,
             Self::ReplyTooLarge(_) => 500,
             Self::TransferCoding | Self::MethodUnknown => 501,
             Self::BodiesFull(_) | Self::RepliesFull(_) | Self::Unavailable => 503,
@@ -87,6 +89,7 @@ impl Refusal {
         match self {
             Self::BadHead(_) | Self::BadBody(_) => "invalid_request",
             Self::HeadTooLarge(_) => "head_too_large",
+            Self::TooManyFields(_) => "too_many_fields",
             Self::TargetTooLong(_) => "target_too_long",
             Self::HeadTooSlow(_) => "head_too_slow",
             Self::Version => "version_not_supported",
@@ -164,6 +167,9 @@ impl fmt::Display for Refusal {
             Self::HeadTooLarge(max) => {
                 write!(f, "the request head passes the limit head_bytes_max ({max} bytes)")
             }
+            Self::TooManyFields(max) => {
+                write!(f, "the request head has more fields than the limit fields_max ({max})")
+            }
             Self::TargetTooLong(max) => {
                 write!(f, "the request line passes the limit head_bytes_max ({max} bytes)")
             }
@@ -228,7 +234,9 @@ impl fmt::Display for Refusal {
                 "this token is unknown or revoked; list the valid ones on the box with: \
                  local-llm-mcp token list",
             ),
-            Self::Unavailable => f.write_str("the server is stopping; try again shortly"),
+            Self::Unavailable => {
+                f.write_str("the server is stopping or cannot take the request; try again shortly")
+            }
         }
     }
 }
@@ -273,6 +281,7 @@ mod tests {
         let all = [
             Refusal::BadHead("x"),
             Refusal::HeadTooLarge(1),
+            Refusal::TooManyFields(1),
             Refusal::BodyTooLarge(1),
             Refusal::PlainOnTls(None),
             Refusal::NotHome,

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,13 +51,16 @@ impl Connection {
         let mut first = true;
         while let Some(head) = self.next_head(first) {
             first = false;
-            self.place.busy();
+            if !self.place.busy() {
+                // It was told to end in this very moment; nothing of the request was done.
+                break;
+            }
             let begun = Instant::now();
             if !self.exchange(head, begun) {
                 break;
             }
         }
-        self.wire.close(LINGER);
+        self.wire.close(LINGER_PAUSE, LINGER);
     }
 
     /// Waits for a head. `None`: the connection is over, and whatever had to be said was said.
@@ -69,7 +72,7 @@ impl Connection {
                 return None;
             }
             let wait = if first { limits.head_ms_max } else { limits.keep_alive_ms_max };
-            match self.wire.read(Instant::now() + Duration::from_millis(wait)) {
+            match self.wire.read_later(Instant::now() + Duration::from_millis(wait)) {
                 Ok(Got::Data) => {}
                 Ok(Got::End | Got::Late | Got::Nothing) | Err(_) => return None,
             }
@@ -98,7 +101,8 @@ impl Connection {
     fn refuse_unread<T>(&mut self, refusal: &Refusal) -> Option<T> {
         self.front.refused.fetch_add(1, Ordering::Relaxed);
         log::debug!("{}: {refusal}", self.peer.ip().to_canonical());
-        reply::refuse(&mut self.wire, refusal, false, false, &self.front.limits);
+        let reply = Reply::from(refusal);
+        reply::send(&mut self.wire, &reply, None, false, &self.front.limits);
         None
     }
 
@@ -107,9 +111,9 @@ impl Connection {
         let front = Arc::clone(&self.front);
         front.exchanges.fetch_add(1, Ordering::Relaxed);
         let interfaces = front.interfaces.current();
-        let tls = self.wire.is_tls();
-        let admission = admit_head(&head, self.peer, tls, &interfaces, &front.policy)
-            .and_then(|admission| {
+        let (peer, tls) = (self.peer, self.wire.is_tls());
+        let admission =
+            admit_head(&head, peer, tls, &interfaces, &front.policy).and_then(|admission| {
                 body::check_length(head.framing, &front.limits).map(|()| admission)
             });
         let admission = match admission {
@@ -122,28 +126,44 @@ impl Connection {
         let body = match self.body(&head) {
             Ok(body) => body,
             Err(NoBody::Refused(refusal)) => return self.refuse(&head, &refusal, begun),
-            Err(NoBody::Broken(_)) => return false,
+            Err(NoBody::Broken(error)) => {
+                log::debug!("{}: no body: {error}", peer.ip().to_canonical());
+                return false;
+            }
         };
         // The credential has done its work; nothing behind the gate sees it.
         head.fields.retain(|(name, _)| name != "authorization");
         let Admission { route, principal } = admission;
-        let peer = self.peer;
         let (gone, hang_up) = (Cancel::new(), Cancel::new());
-        let admitted = Admitted { route, principal, peer, tls, head, gone, hang_up };
+        let handed = Mutex::default();
+        let admitted =
+            Arc::new(Admitted { route, principal, peer, tls, head, gone, hang_up, handed });
         let stream = front.policy.routes.get(route).is_some_and(|route| route.streams);
         let _ends = stream.then(|| self.hang_up_with(&admitted));
-        let sent = front.house.send(&admitted, &body.bytes, stream);
+        let sent = front.house.send(&admitted, &body.bytes);
         drop(body);
         let inner = match sent {
             Ok(inner) => inner,
             Err(refusal) => return self.refuse(&admitted.head, &refusal, begun),
         };
-        let finished =
-            reply::bring(&mut self.wire, inner, &admitted, &front.limits, &front.replies);
+        let finished = reply::bring(
+            &mut self.wire,
+            inner,
+            &admitted,
+            &front.house,
+            &front.limits,
+            &front.replies,
+        );
         if let Some(inner) = finished.inner {
             front.house.give_back(inner);
         }
-        self.log(&admitted.head, admitted.principal.as_ref(), finished.status, finished.bytes, begun);
+        self.log(
+            &admitted.head,
+            admitted.principal.as_ref(),
+            finished.status,
+            finished.bytes,
+            begun,
+        );
         finished.keep
     }
 
@@ -169,7 +189,7 @@ impl Connection {
         let reply = Reply { status: 204, content_type: "", fields: Vec::new(), body: Vec::new() }
             .with("Allow", allow);
         let keep = head.keep_alive && body::skip(&mut self.wire, head.framing);
-        let sent = reply::send(&mut self.wire, &reply, head.http_1_0, keep, &self.front.limits);
+        let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &self.front.limits);
         self.log(head, None, reply.status, 0, begun);
         keep && sent
     }
@@ -182,13 +202,9 @@ impl Connection {
             && !head.expects_continue
             && body::skip(&mut self.wire, head.framing);
         let limits = self.front.limits;
-        let head_only = head.method == Method::Head;
-        let mut reply = Reply::from(refusal);
+        let reply = Reply::from(refusal);
         let bytes = reply.body.len() as u64;
-        if head_only {
-            reply.body.clear();
-        }
-        let sent = reply::send(&mut self.wire, &reply, head.http_1_0, keep, &limits);
+        let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &limits);
         self.log(head, None, refusal.status(), bytes, begun);
         keep && sent
     }
@@ -230,8 +246,9 @@ pub(super) fn answer_plain_on_tls(wire: Wire, limits: &EdgeLimits) {
             Err(_) => break,
         }
     }
-    reply::refuse(&mut wire, &Refusal::PlainOnTls(host), false, false, limits);
-    wire.close(LINGER);
+    let reply = Reply::from(&Refusal::PlainOnTls(host));
+    reply::send(&mut wire, &reply, None, false, limits);
+    wire.close(LINGER_PAUSE, LINGER);
 }
 
 /// Whether the peer speaks HTTP where a TLS handshake is expected. `None`: nothing came.
@@ -246,7 +263,9 @@ pub(super) fn speaks_plain(socket: &TcpStream) -> io::Result<Option<bool>> {
     }
 }
 
-/// How long a closed connection may still be read, so that its peer sees our last reply.
-const LINGER: Duration = Duration::from_millis(500);
+/// How long a closed connection waits for its peer to go on or to close.
+const LINGER_PAUSE: Duration = Duration::from_millis(500);
+/// How long it is read at all, so that a peer that still sends its body sees our last reply.
+const LINGER: Duration = Duration::from_secs(5);
 /// How long a plain request on the HTTPS port is waited for.
 const PLAIN_LIMIT: Duration = Duration::from_secs(2);

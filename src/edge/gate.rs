@@ -24,7 +24,11 @@ pub struct Route {
 
 impl Route {
     fn takes(&self, method: Method) -> bool {
-        // HEAD is answered wherever GET is, by the same handler.
+        // HEAD is answered wherever GET is, by the same handler; but a stream has no HEAD, since
+        // the handler would open one for it.
+        if method == Method::Head && self.streams {
+            return false;
+        }
         let name = if method == Method::Head { Method::Get } else { method }.as_str();
         self.allow.split(", ").any(|allowed| allowed == name)
     }
@@ -73,7 +77,7 @@ pub fn admit_head(
     interfaces: &[Interface],
     policy: &Policy,
 ) -> Result<Admission, Refusal> {
-    let bearer = bearer(head)?;
+    let bearer = bearer(head);
     let at_home = is_home_peer(peer.ip(), interfaces);
     let forwarded = forwarded_by(head);
     let home = at_home && forwarded.is_none();
@@ -117,12 +121,11 @@ pub fn admit_head(
 }
 
 /// RFC 6750, section 2.1; the scheme's case does not matter. A token in the query is never taken.
-fn bearer(head: &Head) -> Result<Option<&str>, Refusal> {
-    let Some(value) = head.field("authorization") else { return Ok(None) };
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+fn bearer(head: &Head) -> Option<&str> {
+    match head.field("authorization")?.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
         // Another scheme is no credential of ours; with tokens the caller hears that one is missing.
-        _ => Ok(None),
+        _ => None,
     }
 }
 

@@ -94,20 +94,20 @@ pub const FIELDS_MAX: usize = 64;
 ///
 /// Errors: every refusal of this file; afterwards the connection cannot be read on.
 pub fn parse(bytes: &[u8], head_bytes_max: usize) -> Result<Option<(Head, usize)>, Refusal> {
-    let Some(length) = end_of_head(bytes) else {
-        if bytes.len() < head_bytes_max {
-            // A peer that speaks something else is told so at once, not after a timeout.
-            return if plausible(bytes) { Ok(None) } else { Err(NOT_HTTP) };
-        }
-        return Err(if bytes.contains(&b'\n') {
+    let end = end_of_head(bytes);
+    if end.unwrap_or(bytes.len() + 1) > head_bytes_max {
+        let allowed = bytes.get(..head_bytes_max).unwrap_or_default();
+        return Err(if allowed.contains(&b'\n') {
             Refusal::HeadTooLarge(head_bytes_max)
         } else {
             Refusal::TargetTooLong(head_bytes_max)
         });
-    };
-    if length > head_bytes_max {
-        return Err(Refusal::HeadTooLarge(head_bytes_max));
     }
+    // A peer that speaks something else is told so at once, not after a timeout.
+    if !plausible(bytes) {
+        return Err(NOT_HTTP);
+    }
+    let Some(length) = end else { return Ok(None) };
     let text = bytes.get(..length).unwrap_or_default();
     if let Some(refusal) = line_ends(text) {
         return Err(refusal);
@@ -117,7 +117,7 @@ pub fn parse(bytes: &[u8], head_bytes_max: usize) -> Result<Option<(Head, usize)
     match request.parse(text) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(NOT_HTTP),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge(head_bytes_max)),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooManyFields(FIELDS_MAX)),
         Err(httparse::Error::Version) => return Err(Refusal::Version),
         Err(httparse::Error::HeaderName) => {
             return Err(Refusal::BadHead("a header name has a character that it may not have"));
@@ -193,9 +193,9 @@ fn canonical(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
         let value = value.trim_matches([' ', '\t']);
         fields.push((header.name.to_ascii_lowercase(), value.to_owned()));
     }
-    for name in ["host", "content-length", "transfer-encoding", "authorization", "content-type"] {
+    for (name, twice) in SINGLE_FIELDS {
         if fields.iter().filter(|(n, _)| n == name).count() > 1 {
-            return Err(Refusal::BadHead(twice(name)));
+            return Err(Refusal::BadHead(twice));
         }
     }
     let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
@@ -221,30 +221,25 @@ fn canonical(request: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
     Ok(Head { method, path, query, http_1_0, host, framing, expects_continue, keep_alive, fields })
 }
 
-fn twice(name: &str) -> &'static str {
-    match name {
-        "host" => "the Host header came twice",
-        "content-length" => "the Content-Length header came twice",
-        "transfer-encoding" => "the Transfer-Encoding header came twice",
-        "authorization" => "the Authorization header came twice",
-        _ => "the Content-Type header came twice",
-    }
-}
+/// Fields by which something is decided here; a second one would be decided on by somebody else.
+const SINGLE_FIELDS: [(&str, &str); 7] = [
+    ("host", "the Host header came twice"),
+    ("content-length", "the Content-Length header came twice"),
+    ("transfer-encoding", "the Transfer-Encoding header came twice"),
+    ("authorization", "the Authorization header came twice"),
+    ("content-type", "the Content-Type header came twice"),
+    ("expect", "the Expect header came twice"),
+    ("origin", "the Origin header came twice"),
+];
 
 /// RFC 9112, section 6: both framings together, or two lengths, are an attack or a mistake.
-fn framing(
-    length: Option<&str>,
-    coding: Option<&str>,
-    http_1_0: bool,
-) -> Result<Framing, Refusal> {
+fn framing(length: Option<&str>, coding: Option<&str>, http_1_0: bool) -> Result<Framing, Refusal> {
     match (length, coding) {
         (None, None) => Ok(Framing::Length(0)),
         (Some(_), Some(_)) => {
             Err(Refusal::BadHead("Content-Length and Transfer-Encoding exclude each other"))
         }
-        (None, Some(_)) if http_1_0 => {
-            Err(Refusal::BadHead("HTTP/1.0 has no Transfer-Encoding"))
-        }
+        (None, Some(_)) if http_1_0 => Err(Refusal::BadHead("HTTP/1.0 has no Transfer-Encoding")),
         (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
         (None, Some(_)) => Err(Refusal::TransferCoding),
         (Some(digits), None) => {

@@ -5,27 +5,29 @@
 //! tiny_http's task pool loses wake-ups when several connections arrive at once. At most one
 //! request of a connection is outstanding, which bounds tiny_http's unbounded queues.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ring::rand::SecureRandom;
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
-use super::error::{Refusal, reason_phrase};
+use super::error::Refusal;
+use super::inner::{self, Inner, TICKET_FIELD, Whereabouts};
+use super::pending::Pending;
+use super::stream::{EventSource, Handed};
 use super::{Admitted, Handler, Reply};
 use crate::worker::{Latch, Worker, lock};
 
 /// An admitted request that waits for its answer.
 pub struct Exchange {
     /// What the front knows of it.
-    pub admitted: Admitted,
+    pub admitted: Arc<Admitted>,
     /// The whole body.
     pub body: Vec<u8>,
     request: Request,
@@ -55,20 +57,21 @@ impl Exchange {
         }
     }
 
-    /// Begins an event stream: 200 with `fields`, then whatever is written to the writer, until it
-    /// is dropped. Errors: the front no longer waits.
-    pub fn into_stream(self, fields: &[(&'static str, &'static str)]) -> io::Result<EventWriter> {
-        let mut head = format!("HTTP/1.1 200 {}\r\n", reason_phrase(200));
+    /// Begins an event stream: 200 with `fields`, then whatever `source` brings, until it ends or
+    /// the client leaves. Errors: no descriptors; the client gets a 500.
+    pub fn stream(
+        self,
+        fields: &[(&'static str, &'static str)],
+        source: Box<dyn EventSource>,
+    ) -> io::Result<()> {
+        self.admitted.hand_over(Handed::new(source)?);
+        let mut reply = Reply::text(200, "");
+        reply.content_type = "text/event-stream";
         for (name, value) in fields {
-            head.push_str(name);
-            head.push_str(": ");
-            head.push_str(value);
-            head.push_str("\r\n");
+            reply = reply.with(name, value);
         }
-        head.push_str("\r\n");
-        let mut writer = EventWriter(self.request.into_writer());
-        writer.write(head.as_bytes())?;
-        Ok(writer)
+        self.respond(reply);
+        Ok(())
     }
 }
 
@@ -79,30 +82,6 @@ impl fmt::Debug for Exchange {
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
     }
-}
-
-/// The open end of an event stream; dropped, it ends the stream in an orderly way.
-pub struct EventWriter(Box<dyn Write + Send>);
-
-impl EventWriter {
-    /// Writes and flushes. Blocks while the client does not read, at most until the front gives it
-    /// up after `write_ms_max`. Errors: the stream is gone.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)?;
-        self.0.flush()
-    }
-}
-
-impl fmt::Debug for EventWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EventWriter")
-    }
-}
-
-/// A request that was sent and that no worker has taken yet.
-struct Pending {
-    admitted: Admitted,
-    taken: Arc<Latch>,
 }
 
 /// tiny_http's server, and which one in the row of its rebuilds it is.
@@ -116,11 +95,8 @@ struct Generation {
 /// The front's side of tiny_http.
 pub(super) struct House {
     folder: PathBuf,
-    /// Stands in every request; whoever else reaches the socket does not know it.
-    secret: String,
-    numbers: AtomicU64,
-    pending: Mutex<HashMap<u64, Pending>>,
-    idle: Mutex<Vec<UnixStream>>,
+    pending: Pending,
+    idle: Mutex<Vec<Inner>>,
     opening: Mutex<()>,
     current: Mutex<Generation>,
     closing: AtomicBool,
@@ -131,18 +107,13 @@ impl House {
     /// Starts tiny_http below `folder`, which is made with mode 0700.
     /// Errors: the folder or the socket cannot be made.
     pub(super) fn open(folder: &Path, handler: Arc<dyn Handler>) -> io::Result<Arc<Self>> {
-        std::fs::DirBuilder::new().mode(0o700).create(folder)?;
-        let mut random = [0; 16];
-        ring::rand::SystemRandom::new()
-            .fill(&mut random)
-            .map_err(|_unspecified| io::Error::other("the system has no random bytes"))?;
-        let secret = random.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        private_folder().create(folder)?;
+        let pending =
+            Pending::new().ok_or_else(|| io::Error::other("the system has no random bytes"))?;
         let current = Mutex::new(generation(folder, 0)?);
         Ok(Arc::new(Self {
             folder: folder.to_owned(),
-            secret,
-            numbers: AtomicU64::new(1),
-            pending: Mutex::default(),
+            pending,
             idle: Mutex::default(),
             opening: Mutex::default(),
             current,
@@ -151,14 +122,15 @@ impl House {
         }))
     }
 
-    /// Starts the threads that answer requests. Errors: the system refuses a thread.
-    pub(super) fn start_workers(self: &Arc<Self>) -> io::Result<Vec<Worker>> {
-        (0..WORKERS)
-            .map(|n| {
-                let house = Arc::clone(self);
-                Worker::spawn(&format!("edge-{n}"), WORKER_STACK_BYTES, move || house.work())
-            })
-            .collect()
+    /// Starts the threads that answer requests and adds each to `workers` as it runs, so that
+    /// after an error the caller can end those that do. Errors: the system refuses a thread.
+    pub(super) fn start_workers(self: &Arc<Self>, workers: &mut Vec<Worker>) -> io::Result<()> {
+        for n in 0..WORKERS {
+            let house = Arc::clone(self);
+            let run = move || house.work();
+            workers.push(Worker::spawn(&format!("edge-{n}"), WORKER_STACK_BYTES, run)?);
+        }
+        Ok(())
     }
 
     /// Ends the workers after what they are doing; call it once, then drop them.
@@ -171,28 +143,26 @@ impl House {
         }
     }
 
-    /// Sends a request and returns the connection that will bring the reply. `stream`: the
-    /// connection will belong to an event stream for good.
+    /// Sends a request and returns the connection that will bring the reply.
     ///
     /// Errors: [`Refusal::Unavailable`] when no worker takes it.
     pub(super) fn send(
         &self,
-        admitted: &Admitted,
+        admitted: &Arc<Admitted>,
         body: &[u8],
-        stream: bool,
-    ) -> Result<UnixStream, Refusal> {
+    ) -> Result<Inner, Refusal> {
         let pooled = lock(&self.idle).pop();
-        if let Some(connection) = pooled {
+        if let Some(Inner { socket, generation, .. }) = pooled {
             // It may have died with a former tiny_http; then a new one is opened below.
-            if self.write(&connection, admitted, body, stream).is_ok() {
-                return Ok(connection);
+            if let Ok(number) = self.write(&socket, admitted, body, None) {
+                return Ok(Inner { socket, generation, number });
             }
         }
         for attempt in 0..OPEN_ATTEMPTS {
             if self.closing.load(Ordering::Acquire) {
                 break;
             }
-            match self.open_and_send(admitted, body, stream) {
+            match self.open_and_send(admitted, body) {
                 Ok(connection) => return Ok(connection),
                 Err(error) => log::warn!("the inner listener, attempt {attempt}: {error}"),
             }
@@ -201,37 +171,61 @@ impl House {
     }
 
     /// Gives a connection back whose reply has been read to its end.
-    pub(super) fn give_back(&self, connection: UnixStream) {
+    pub(super) fn give_back(&self, inner: Inner) {
         let mut idle = lock(&self.idle);
-        if idle.len() < IDLE_CONNECTIONS_MAX && !self.closing.load(Ordering::Acquire) {
-            idle.push(connection);
+        // To a former tiny_http nobody listens any more. Asked under the lock of `idle`, which a
+        // rebuild takes after it has put the new number in place.
+        let current = lock(&self.current).number == inner.generation;
+        let closing = self.closing.load(Ordering::Acquire);
+        if idle.len() < IDLE_CONNECTIONS_MAX && current && !closing {
+            idle.push(inner);
+        }
+    }
+
+    /// Where the request of a connection is; asked when its reply is late.
+    pub(super) fn whereabouts(&self, inner: &Inner) -> Whereabouts {
+        if !self.pending.waits(inner.number) {
+            Whereabouts::Taken
+        } else if lock(&self.current).number == inner.generation {
+            Whereabouts::Queued
+        } else if self.pending.forget(inner.number) {
+            Whereabouts::Lost
+        } else {
+            Whereabouts::Taken
         }
     }
 
     fn open_and_send(
         &self,
-        admitted: &Admitted,
+        admitted: &Arc<Admitted>,
         body: &[u8],
-        stream: bool,
-    ) -> io::Result<UnixStream> {
+    ) -> io::Result<Inner> {
         let opening = lock(&self.opening);
         let now = lock(&self.current).clone();
         let sent = UnixStream::connect(&now.path).and_then(|connection| {
             connection.set_write_timeout(Some(TAKEN_LIMIT))?;
-            let (number, taken) = self.write(&connection, admitted, body, stream)?;
+            connection.set_read_timeout(Some(REPLY_LIMIT))?;
+            let taken = Arc::new(Latch::default());
+            let told = Some(Arc::clone(&taken));
+            let number = self.write(&connection, admitted, body, told)?;
             Ok((connection, number, taken))
         });
         match sent {
             // Not in the table any more: it was taken in this very moment.
             Ok((connection, number, taken))
-                if taken.wait(TAKEN_LIMIT) || lock(&self.pending).remove(&number).is_none() =>
+                if taken.wait(TAKEN_LIMIT) || !self.pending.forget(number) =>
             {
                 drop(opening);
-                Ok(connection)
+                Ok(Inner { socket: connection, generation: now.number, number })
             }
             Ok(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no worker took the request")),
             Err(error) => {
-                self.rebuild(now.number);
+                // Other errors (no descriptors, busy workers) are not tiny_http's, and a new one
+                // would not help.
+                let gone = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound];
+                if gone.contains(&error.kind()) {
+                    self.rebuild(now.number);
+                }
                 Err(error)
             }
         }
@@ -240,35 +234,17 @@ impl House {
     fn write(
         &self,
         connection: &UnixStream,
-        admitted: &Admitted,
+        admitted: &Arc<Admitted>,
         body: &[u8],
-        stream: bool,
-    ) -> io::Result<(u64, Arc<Latch>)> {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let taken = Arc::new(Latch::default());
-        let waiting = Pending { admitted: admitted.clone(), taken: Arc::clone(&taken) };
-        lock(&self.pending).insert(number, waiting);
-        let head = &admitted.head;
-        let query = head.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
-        let close = if stream { "Connection: close\r\n" } else { "" };
-        let mut text = format!(
-            "{} {}{query} HTTP/1.1\r\n{NUMBER_FIELD}: {number}.{}\r\nContent-Length: {}\r\n{close}\r\n",
-            head.method.as_str(),
-            head.path,
-            self.secret,
-            body.len(),
-        )
-        .into_bytes();
-        let written = if body.len() <= JOINED_BYTES_MAX {
-            text.extend_from_slice(body);
-            (&mut &*connection).write_all(&text)
-        } else {
-            (&mut &*connection).write_all(&text).and_then(|()| (&mut &*connection).write_all(body))
-        };
+        taken: Option<Arc<Latch>>,
+    ) -> io::Result<u64> {
+        let number = self.pending.insert(Arc::clone(admitted), taken);
+        let ticket = self.pending.ticket(number);
+        let written = inner::write_request(connection, &ticket, &admitted.head, body);
         if written.is_err() {
-            lock(&self.pending).remove(&number);
+            self.pending.forget(number);
         }
-        written.map(|()| (number, taken))
+        written.map(|()| number)
     }
 
     fn work(&self) {
@@ -289,23 +265,19 @@ impl House {
     }
 
     fn take(&self, mut request: Request) {
-        let number = request
-            .headers()
-            .iter()
-            .find(|header| header.field.equiv(NUMBER_FIELD))
-            .and_then(|header| header.value.as_str().split_once('.'))
-            .filter(|(_, secret)| *secret == self.secret)
-            .and_then(|(number, _)| number.parse().ok());
-        let pending = number.and_then(|number: u64| lock(&self.pending).remove(&number));
-        let Some(Pending { admitted, taken }) = pending else {
+        let ticket = request.headers().iter().find(|header| header.field.equiv(TICKET_FIELD));
+        let admitted = ticket.and_then(|ticket| self.pending.redeem(ticket.value.as_str()));
+        let Some(admitted) = admitted else {
             log::warn!("a request on the inner socket that the front did not send");
             drop(request.respond(Response::empty(StatusCode(403))));
             return;
         };
-        taken.open();
-        let mut body = Vec::with_capacity(request.body_length().unwrap_or(0));
-        if let Err(error) = request.as_reader().read_to_end(&mut body) {
-            log::warn!("the front broke off a request: {error}");
+        let length = request.body_length().unwrap_or(0);
+        let mut body = Vec::with_capacity(length);
+        let read = request.as_reader().read_to_end(&mut body);
+        // tiny_http takes a connection that breaks in the middle of a body for the body's end.
+        if read.is_err() || body.len() != length {
+            log::warn!("the front broke off a request after {} bytes of {length}", body.len());
             return;
         }
         let exchange = Exchange { admitted, body, request };
@@ -321,7 +293,9 @@ impl House {
         if current.number != dead || self.closing.load(Ordering::Acquire) {
             return;
         }
-        match generation(&self.folder, dead + 1) {
+        // A cleaner of temporary files may have taken the folder with the socket.
+        let folder = private_folder().recursive(true).create(&self.folder);
+        match folder.and_then(|()| generation(&self.folder, dead + 1)) {
             Ok(next) => {
                 let old = std::mem::replace(&mut *current, next);
                 drop(current);
@@ -351,25 +325,31 @@ impl fmt::Debug for House {
 
 fn generation(folder: &Path, number: u64) -> io::Result<Generation> {
     let path = folder.join(format!("{number}.sock"));
+    // Left by an attempt that got no further than this.
+    drop(std::fs::remove_file(&path));
     let server = Server::http_unix(&path).map_err(io::Error::other)?;
     Ok(Generation { number, server: Arc::new(server), path })
+}
+
+fn private_folder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
 }
 
 fn header(name: &str, value: &str) -> Option<Header> {
     Header::from_bytes(name, value).ok()
 }
 
-/// By this field a worker finds what the front knows of a request.
-const NUMBER_FIELD: &str = "X-Exchange";
-/// Threads that answer quick requests; none ever waits on a client, so a few serve many.
-const WORKERS: usize = 4;
+/// Threads that answer requests; none ever waits on a client, so a few serve many.
+pub const WORKERS: usize = 8;
 /// Room for parsing a large JSON body.
 const WORKER_STACK_BYTES: usize = 512 * 1024;
 /// Connections kept for the next request; each holds one of tiny_http's threads.
 const IDLE_CONNECTIONS_MAX: usize = 32;
 /// How long a worker may take to report a new connection's first request.
-const TAKEN_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const TAKEN_LIMIT: Duration = Duration::from_secs(2);
+/// A worker writes its reply from memory; this is for a bug, not for a wait.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
 /// How often a new connection is tried.
 const OPEN_ATTEMPTS: usize = 3;
-/// Bodies up to this size go out in one write with their head.
-const JOINED_BYTES_MAX: usize = 64 * 1024;

@@ -83,8 +83,7 @@ impl ListenError {
 /// Binds and listens; `[::]` takes IPv4 too. Errors: what the system says, with the remedy.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let listen = || -> io::Result<TcpListener> {
-        let family =
-            if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let socket =
             rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // A restart must not wait for the connections of the one before.
@@ -141,7 +140,6 @@ impl Edge {
         handler: Arc<dyn Handler>,
     ) -> io::Result<Self> {
         let house = House::open(folder, handler)?;
-        let workers = house.start_workers()?;
         let front = Arc::new(Front {
             house,
             policy,
@@ -157,28 +155,29 @@ impl Edge {
             exchanges: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
-        let crew = Crew::new();
         let (awake, sleeper) = UnixStream::pair()?;
-        let mut accepts = Vec::with_capacity(listening.len());
+        // From here on an error drops the edge, which ends whatever has begun.
+        let edge = Self {
+            front,
+            crew: Crew::new(),
+            awake: Mutex::new(Some(awake)),
+            accepts: Mutex::default(),
+            workers: Mutex::default(),
+        };
+        edge.front.house.start_workers(&mut lock(&edge.workers))?;
         for (n, listening) in listening.into_iter().enumerate() {
             let accept = Accept {
                 listening,
-                front: Arc::clone(&front),
-                crew: Arc::clone(&crew),
+                front: Arc::clone(&edge.front),
+                crew: Arc::clone(&edge.crew),
                 sleeper: sleeper.try_clone()?,
                 distrust_said: None,
             };
-            accepts.push(Worker::spawn(&format!("accept-{n}"), ACCEPT_STACK_BYTES, move || {
-                accept.run();
-            })?);
+            let run = || accept.run();
+            let worker = Worker::spawn(&format!("accept-{n}"), ACCEPT_STACK_BYTES, run)?;
+            lock(&edge.accepts).push(worker);
         }
-        Ok(Self {
-            front,
-            crew,
-            awake: Mutex::new(Some(awake)),
-            accepts: Mutex::new(accepts),
-            workers: Mutex::new(workers),
-        })
+        Ok(edge)
     }
 
     /// Numbers as of now.
@@ -195,8 +194,8 @@ impl Edge {
 
     /// Accepts nothing more, ends idle connections, and the others after their exchange.
     pub fn stop_accepting(&self) {
-        drop(lock(&self.awake).take());
         self.front.connections.begin_close();
+        drop(lock(&self.awake).take());
         let accepts = std::mem::take(&mut *lock(&self.accepts));
         drop(accepts);
     }
@@ -239,18 +238,19 @@ impl Accept {
     fn run(mut self) {
         self.distrust_said = Some(Arc::default());
         while !self.front.connections.is_closing() {
-            if !self.front.connections.room(ROOM_WAIT) {
+            let mut fds = [
+                PollFd::new(&self.listening.listener, PollFlags::IN),
+                PollFd::new(&self.sleeper, PollFlags::IN),
+            ];
+            drop(wait(&mut fds, None));
+            let [listener, _] = fds;
+            // Room is made when somebody is there to use it, not before.
+            if listener.revents().is_empty() || !self.front.connections.room(ROOM_WAIT) {
                 continue;
             }
             match self.listening.listener.accept() {
                 Ok((socket, peer)) => self.take_in(socket, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut fds = [
-                        PollFd::new(&self.listening.listener, PollFlags::IN),
-                        PollFd::new(&self.sleeper, PollFlags::IN),
-                    ];
-                    drop(wait(&mut fds, None));
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => self.accept_failed(&error),
             }
         }
@@ -271,6 +271,11 @@ impl Accept {
             self.front.connections.relieve(RELIEF_WAIT);
         } else {
             log::debug!("a connection was gone before it was accepted: {error}");
+            if error.kind() != io::ErrorKind::ConnectionAborted {
+                // An error that stays must not keep a core busy.
+                let mut fds = [PollFd::new(&self.sleeper, PollFlags::IN)];
+                drop(wait(&mut fds, Some(ACCEPT_PAUSE)));
+            }
         }
     }
 
@@ -287,6 +292,7 @@ impl Accept {
                 log::warn!("{address} is at the limit connections_per_address_max; closed");
                 return;
             }
+            Entered::Closing => return,
         };
         let id = place.id();
         let front = Arc::clone(&self.front);
@@ -363,6 +369,8 @@ fn failed(peer: SocketAddr, error: &io::Error, said: &AtomicU64) {
 const BACKLOG: i32 = 1024;
 /// How long to wait for a connection to leave when all places are taken.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
+/// How long to wait after an accept error whose cause is unknown.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait for descriptors to come back.
 const RELIEF_WAIT: Duration = Duration::from_millis(100);
 /// After force, threads only have to notice.

@@ -12,23 +12,32 @@ mod front;
 mod gate;
 mod head;
 mod http;
+mod inner;
 mod listen;
+mod pending;
+mod relay;
 mod reply;
+mod stream;
 mod tls;
 mod wire;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
 use crate::auth::Principal;
 use crate::cancel::Cancel;
+use crate::worker::lock;
+
+use stream::Handed;
 
 pub use chunked::Decoder;
 pub use error::{Refusal, reason_phrase};
 pub use gate::{Access, Admission, Policy, Route, admit_head};
 pub use head::{FIELDS_MAX, Framing, Head, Method, parse};
-pub use http::{EventWriter, Exchange};
+pub use http::{Exchange, WORKERS};
 pub use listen::{Edge, EdgeCounts, ListenError, Listening, bind};
+pub use stream::{Bell, EventSource, Pull};
 pub use tls::server_config;
 
 /// The limits and waits of this room; each is explained where they are all listed, in `config`.
@@ -58,7 +67,7 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// What the front knows of an exchange that it let pass.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Admitted {
     /// The route's number in [`Policy::routes`].
     pub route: usize,
@@ -74,6 +83,18 @@ pub struct Admitted {
     pub gone: Cancel,
     /// Fire it to end the client's connection at once.
     pub hang_up: Cancel,
+    /// The event stream that the reply turned out to be.
+    handed: Mutex<Option<Handed>>,
+}
+
+impl Admitted {
+    fn hand_over(&self, stream: Handed) {
+        *lock(&self.handed) = Some(stream);
+    }
+
+    fn handed_over(&self) -> Option<Handed> {
+        lock(&self.handed).take()
+    }
 }
 
 /// Text that may stand in a header value: printable ASCII, so nothing can end the line.

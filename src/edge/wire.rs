@@ -65,6 +65,16 @@ impl Wire {
         self.ended
     }
 
+    /// Like [`Self::read`], for bytes that are not expected yet: waits before it tries.
+    pub(super) fn read_later(&mut self, deadline: Instant) -> io::Result<Got> {
+        let decrypted = self.tls.as_mut().is_some_and(|tls| !tls.wants_read());
+        if !decrypted && !self.ended {
+            let Some(left) = time_left(deadline) else { return Ok(Got::Late) };
+            wait(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(left))?;
+        }
+        self.read(deadline)
+    }
+
     /// Waits for bytes and appends them to the inbound buffer.
     /// Errors: the connection is broken.
     pub(super) fn read(&mut self, deadline: Instant) -> io::Result<Got> {
@@ -119,19 +129,22 @@ impl Wire {
     }
 
     /// Says that nothing more will be sent (`close_notify` under TLS, then FIN), and drops what
-    /// still comes for a moment, so that the peer reads our last reply instead of a reset.
-    pub(super) fn close(mut self, linger: Duration) {
-        let deadline = Instant::now() + linger;
+    /// still comes (a refused body), so that the peer reads our last reply instead of a reset: as
+    /// long as it goes on sending without a pause of `pause`, and at most `linger`.
+    pub(super) fn close(mut self, pause: Duration, linger: Duration) {
+        let end = Instant::now() + linger;
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             // The peer may be gone already; there is nobody to tell.
-            drop(flush_tls(tls, &self.socket, deadline));
+            drop(flush_tls(tls, &self.socket, Instant::now() + pause));
         }
         drop(self.socket.shutdown(Shutdown::Write));
-        let mut dropped = 0;
-        while dropped < LINGER_BYTES_MAX && matches!(self.read(deadline), Ok(Got::Data)) {
-            dropped += self.inbound.len();
+        loop {
             self.inbound.clear();
+            let now = Instant::now();
+            if now >= end || !matches!(self.read(end.min(now + pause)), Ok(Got::Data)) {
+                return;
+            }
         }
     }
 }
@@ -269,7 +282,5 @@ fn interrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize>
 const READ_BYTES: usize = 2048;
 /// The plaintext of one TLS record (RFC 8446, section 5.1).
 const TLS_PIECE_BYTES: usize = 16 * 1024;
-/// What a peer may still send while we close; past it, it gets its reset.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long an alert or a ticket may wait for a full socket.
 const ALERT_LIMIT: Duration = Duration::from_secs(2);

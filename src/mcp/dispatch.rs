@@ -85,7 +85,7 @@ impl Dispatcher {
     #[must_use]
     pub fn run(&self, call: &Call, revision: Revision, context: &CallContext<'_>) -> String {
         match self.service.call(&call.tool, context) {
-            Ok(result) => Self::finish(&call.id, result, revision),
+            Ok(result) => Self::finish(&call.id, &result, revision),
             Err(unknown) => error_reply(
                 Some(&call.id),
                 &RpcError::new(ErrorCode::INVALID_PARAMS, unknown.to_string()),
@@ -95,7 +95,7 @@ impl Dispatcher {
 
     /// The reply with a result that was made elsewhere.
     #[must_use]
-    pub fn finish(id: &RequestId, result: CallToolResult, revision: Revision) -> String {
+    pub fn finish(id: &RequestId, result: &CallToolResult, revision: Revision) -> String {
         result_reply(id, &shape::call_result(result, revision))
     }
 

@@ -188,8 +188,14 @@ fn invalid(id: Option<RequestId>, what: &'static str) -> Malformed {
 }
 
 #[derive(Serialize)]
+enum Version {
+    #[serde(rename = "2.0")]
+    V2,
+}
+
+#[derive(Serialize)]
 struct Outgoing<'a, R: Serialize> {
-    jsonrpc: &'static str,
+    jsonrpc: Version,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,28 +208,46 @@ struct Outgoing<'a, R: Serialize> {
     error: Option<&'a RpcError>,
 }
 
-const EMPTY: Outgoing<'static, Value> =
-    Outgoing { jsonrpc: "2.0", id: None, method: None, params: None, result: None, error: None };
-
 /// A result as one line of JSON.
 #[must_use]
-pub fn result_reply(id: &RequestId, result: &Value) -> String {
-    text(&Outgoing { id: Some(id), result: Some(result), ..EMPTY })
+pub fn result_reply<R: Serialize>(id: &RequestId, result: &R) -> String {
+    text(&Outgoing {
+        jsonrpc: Version::V2,
+        id: Some(id),
+        method: None,
+        params: None,
+        result: Some(result),
+        error: None,
+    })
 }
 
 /// An error as one line of JSON; without an id where none could be read.
 #[must_use]
 pub fn error_reply(id: Option<&RequestId>, error: &RpcError) -> String {
-    text(&Outgoing { id, error: Some(error), ..EMPTY })
+    text::<()>(&Outgoing {
+        jsonrpc: Version::V2,
+        id,
+        method: None,
+        params: None,
+        result: None,
+        error: Some(error),
+    })
 }
 
 /// A notification as one line of JSON.
 #[must_use]
-pub fn notification(method: &str, params: &Value) -> String {
-    text(&Outgoing { method: Some(method), params: Some(params), ..EMPTY })
+pub(super) fn notification(method: &str, params: &Value) -> String {
+    text(&Outgoing {
+        jsonrpc: Version::V2,
+        id: None,
+        method: Some(method),
+        params: Some(params),
+        result: None,
+        error: None,
+    })
 }
 
-fn text(message: &Outgoing<'_, Value>) -> String {
+fn text<R: Serialize>(message: &Outgoing<'_, R>) -> String {
     // Every key is a string and no type here can fail, so the fallback is never sent.
     serde_json::to_string(message).unwrap_or_default()
 }

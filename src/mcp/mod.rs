@@ -18,6 +18,6 @@ pub use jsonrpc::{
 pub use pending::InFlight;
 pub use revision::Revision;
 pub use service::{
-    Annotations, CallContext, CallToolResult, Content, Lane, Progress, Service, Tool, ToolCall,
-    UnknownTool,
+    Annotations, CallContext, CallToolResult, Content, Lane, Progress, Service, Structured, Tool,
+    ToolCall, UnknownTool,
 };

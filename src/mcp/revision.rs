@@ -20,17 +20,20 @@ impl Revision {
     pub const ALL: [Self; 4] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
 
-    /// What an HTTP+SSE session speaks that nobody has initialized.
-    pub const OLDEST: Self = Self::V2024_11_05;
+    /// The newest of them.
+    pub const NEWEST: Self = Self::V2025_11_25;
+
+    /// The revision with this date, if it is one of them.
+    #[must_use]
+    pub fn known(version: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|revision| revision.as_str() == version)
+    }
 
     /// The revision for a client that asks for `version`: that one if it is known, else the newest
     /// that opens with a handshake (2025-11-25, lifecycle, "Version Negotiation").
     #[must_use]
     pub fn negotiate(version: &str) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|revision| revision.as_str() == version)
-            .unwrap_or(Self::V2025_11_25)
+        Self::known(version).unwrap_or(Self::NEWEST)
     }
 
     /// As it stands in `protocolVersion`.

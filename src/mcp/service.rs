@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::cancel::Cancel;
@@ -55,14 +56,45 @@ pub enum Content {
     Text(String),
 }
 
+/// `structuredContent`, written once: as it stands here it goes out, whatever the transport.
+#[derive(Clone, Debug)]
+pub struct Structured(Box<RawValue>);
+
+impl Structured {
+    /// JSON text that is known to be an object. `None`: it is no JSON.
+    #[must_use]
+    pub fn from_json(text: String) -> Option<Self> {
+        RawValue::from_string(text).ok().map(Self)
+    }
+
+    /// The JSON as it goes out.
+    #[must_use]
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+
+    /// The JSON as a value, for whoever wants to look into it.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_str(self.0.get()).unwrap_or_default()
+    }
+}
+
+impl From<Value> for Structured {
+    fn from(value: Value) -> Self {
+        // A value is always JSON.
+        Self(serde_json::value::to_raw_value(&value).unwrap_or_default())
+    }
+}
+
 /// What a tool answers (`CallToolResult`). A failure that the model or the user can do something
 /// about is a result with `is_error`, not a protocol error.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct CallToolResult {
     /// At least one block.
     pub content: Vec<Content>,
     /// An object that fits the tool's output schema (sent since 2025-06-18).
-    pub structured: Option<Value>,
+    pub structured: Option<Structured>,
     /// The call failed; the text says what happened and what to do.
     pub is_error: bool,
 }

@@ -1,7 +1,7 @@
 //! Each room's own limits, cut out of the one list.
 
 use crate::config::Limits;
-use crate::edge::EdgeLimits;
+use crate::edge::{EdgeLimits, WORKERS};
 use crate::session::SessionLimits;
 use crate::transport::LaneLimits;
 
@@ -37,5 +37,7 @@ pub(super) fn lane_limits(limits: &Limits) -> LaneLimits {
         calls_waiting_max: limits.calls_waiting_max,
         quick_calls_running_max: limits.quick_calls_running_max,
         quick_calls_waiting_max: limits.quick_calls_waiting_max,
+        // Two workers stay free for pings, cancels and /health, however slow the upstream is.
+        quick_calls_at_once_max: WORKERS.saturating_sub(2),
     }
 }

@@ -4,12 +4,13 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crossbeam_channel::bounded;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Server, StartError, banner};
 use crate::cancel::{Cancel, Reason};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::worker::{Worker, start};
 
 /// How a run ended.
@@ -31,6 +32,8 @@ enum Event {
 pub fn run(config: &Config) -> Result<Outcome, StartError> {
     // Before the first thread, so that no signal ends us half started.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(StartError::Signals)?;
+    // As many descriptors as the system grants; the limits that depend on them follow.
+    let config = &Config { limits: Limits::new(raise_descriptors()), ..config.clone() };
     let server = Arc::new(Server::start(config)?);
     say(&banner::text(config, &server));
     let probing = Cancel::new();
@@ -70,6 +73,16 @@ pub fn run(config: &Config) -> Result<Outcome, StartError> {
             Ok(Outcome::Stopped)
         }
     }
+}
+
+/// Raises the soft limit of open files to the hard one and returns what holds then.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        log::debug!("the limit of open files stays as it is: {error}");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Asks the upstream once and says what is there; the banner did not wait for it.

@@ -7,5 +7,5 @@ mod outbox;
 mod registry;
 
 pub use id::SessionId;
-pub use outbox::{Outbox, Refused, Sent};
+pub use outbox::{Next, Outbox, Refused, Sent};
 pub use registry::{Ended, Registry, Session, SessionCounts, SessionLimits};

@@ -1,9 +1,10 @@
-//! What waits to be sent on one stream: a bounded channel with one reader, the stream's thread.
+//! What waits to be sent on one stream: a bounded channel with one reader, the client's thread.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::worker::lock;
 
@@ -12,22 +13,75 @@ use crate::worker::lock;
 pub struct Outbox {
     /// Taken out to close it: the reader's loop ends when it has sent what waits.
     sender: Mutex<Option<Sender<String>>>,
-    bytes: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     bytes_max: usize,
 }
 
-/// The reading side, for the stream's thread alone.
+#[derive(Default)]
+struct Shared {
+    /// Bytes that wait.
+    bytes: AtomicUsize,
+    /// How the reader is woken. The channel's own waiting spins and yields before it sleeps, and
+    /// cannot watch the client's socket beside it.
+    wake: OnceLock<Wake>,
+}
+
+type Wake = Box<dyn Fn() + Send + Sync>;
+
+impl Shared {
+    fn wake(&self) {
+        // Pairs with the fence in `Sent::wake_with`: either the reader's first look sees what was
+        // sent, or this sees how to wake it.
+        fence(Ordering::SeqCst);
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// The reading side, for the client's own thread alone.
 #[derive(Debug)]
 pub struct Sent {
-    /// Messages in order; disconnected when the session has ended.
-    pub messages: Receiver<String>,
-    bytes: Arc<AtomicUsize>,
+    messages: Receiver<String>,
+    shared: Arc<Shared>,
+}
+
+/// What the reader hears.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A message, in the order in which they were sent.
+    Message(String),
+    /// There is nothing now.
+    Nothing,
+    /// The session has ended and everything was read.
+    End,
 }
 
 impl Sent {
-    /// Says that a message of this length is on its way and no longer waits.
-    pub fn done(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    /// Has `wake` called after every message and at the end, from the thread that sends. Set once,
+    /// before the first look.
+    pub fn wake_with(&self, wake: impl Fn() + Send + Sync + 'static) {
+        drop(self.shared.wake.set(Box::new(wake)));
+        fence(Ordering::SeqCst);
+    }
+
+    /// The next message, without waiting.
+    #[must_use]
+    pub fn next(&self) -> Next {
+        match self.messages.try_recv() {
+            Ok(message) => {
+                self.shared.bytes.fetch_sub(message.len(), Ordering::AcqRel);
+                Next::Message(message)
+            }
+            Err(TryRecvError::Empty) => Next::Nothing,
+            Err(TryRecvError::Disconnected) => Next::End,
+        }
     }
 }
 
@@ -45,34 +99,39 @@ impl Outbox {
     /// when nothing else waits.
     #[must_use]
     pub fn new(events_max: usize, bytes_max: usize) -> (Self, Sent) {
-        // Full: the session ends (`Session::send`). Reader: the thread `sse-…`.
+        // Full: the session ends (`Session::send`). Reader: the client's thread, `sse-…`.
         let (sender, messages) = bounded(events_max);
-        let bytes = Arc::new(AtomicUsize::new(0));
-        let outbox = Self { sender: Mutex::new(Some(sender)), bytes: Arc::clone(&bytes), bytes_max };
-        (outbox, Sent { messages, bytes })
+        let shared = Arc::<Shared>::default();
+        let outbox =
+            Self { sender: Mutex::new(Some(sender)), shared: Arc::clone(&shared), bytes_max };
+        (outbox, Sent { messages, shared })
     }
 
     /// Queues a message. Errors: [`Refused`], and the message is dropped.
     pub fn send(&self, message: String) -> Result<(), Refused> {
         let Some(sender) = lock(&self.sender).clone() else { return Err(Refused::Closed) };
         let length = message.len();
-        let before = self.bytes.fetch_add(length, Ordering::AcqRel);
+        let before = self.shared.bytes.fetch_add(length, Ordering::AcqRel);
         let refused = if before > 0 && before.saturating_add(length) > self.bytes_max {
             Refused::Full("outbox_bytes_max")
         } else {
             match sender.try_send(message) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.shared.wake();
+                    return Ok(());
+                }
                 Err(TrySendError::Full(_)) => Refused::Full("outbox_events_max"),
                 Err(TrySendError::Disconnected(_)) => Refused::Closed,
             }
         };
-        self.bytes.fetch_sub(length, Ordering::AcqRel);
+        self.shared.bytes.fetch_sub(length, Ordering::AcqRel);
         Err(refused)
     }
 
     /// Takes nothing more; the reader ends after what waits.
     pub fn close(&self) {
         drop(lock(&self.sender).take());
+        self.shared.wake();
     }
 }
 
@@ -85,7 +144,7 @@ mod tests {
         let (outbox, sent) = Outbox::new(2, 10);
         assert_eq!(outbox.send("a".repeat(20)), Ok(()));
         assert_eq!(outbox.send("b".into()), Err(Refused::Full("outbox_bytes_max")));
-        sent.done(sent.messages.recv().unwrap().len());
+        assert_eq!(sent.next(), Next::Message("a".repeat(20)));
         assert_eq!(outbox.send("c".into()), Ok(()));
         assert_eq!(outbox.send("d".into()), Ok(()));
         assert_eq!(outbox.send("e".into()), Err(Refused::Full("outbox_events_max")));
@@ -97,7 +156,23 @@ mod tests {
         outbox.send("a".into()).unwrap();
         outbox.close();
         assert_eq!(outbox.send("b".into()), Err(Refused::Closed));
-        assert_eq!(sent.messages.recv(), Ok("a".to_owned()));
-        assert!(sent.messages.recv().is_err());
+        assert_eq!(sent.next(), Next::Message("a".to_owned()));
+        assert_eq!(sent.next(), Next::End);
+    }
+    #[test]
+    fn the_reader_is_woken_for_every_message_and_for_the_end() {
+        let (outbox, sent) = Outbox::new(4, 100);
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        outbox.send("before".into()).unwrap();
+        sent.wake_with(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        outbox.send("after".into()).unwrap();
+        outbox.close();
+        assert_eq!(woken.load(Ordering::SeqCst), 2);
+        assert_eq!(sent.next(), Next::Message("before".into()));
+        assert_eq!(sent.next(), Next::Message("after".into()));
+        assert_eq!(sent.next(), Next::End);
     }
 }

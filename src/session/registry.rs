@@ -58,6 +58,14 @@ impl fmt::Display for Ended {
     }
 }
 
+/// What a session speaks.
+#[derive(Clone, Copy, Debug)]
+struct Spoken {
+    revision: Revision,
+    /// Whether its client has said so in this session.
+    certain: bool,
+}
+
 /// One session with its open stream.
 pub struct Session {
     id: SessionId,
@@ -65,7 +73,7 @@ pub struct Session {
     outbox: Outbox,
     /// The requests being worked on.
     pub in_flight: InFlight,
-    revision: Mutex<Revision>,
+    spoken: Mutex<Spoken>,
     used: AtomicBool,
     touched: Mutex<Instant>,
     ended: AtomicBool,
@@ -89,7 +97,7 @@ impl Session {
     /// What it speaks.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        *lock(&self.revision)
+        lock(&self.spoken).revision
     }
 
     /// Notes a message of the client: it is no ghost, and not idle now.
@@ -178,13 +186,16 @@ impl Registry {
         let mut map = lock(&self.map);
         let evicted =
             if map.sessions.len() >= self.limits.streams_max { expendable(&map) } else { None };
-        let revision = map.spoken.get(&principal).copied().unwrap_or(Revision::OLDEST);
+        // A client that reconnects goes on with what it negotiated before, perhaps with a server
+        // that has been restarted since: it may insist on the fields of that revision, while no
+        // client minds fields of a newer one.
+        let revision = map.spoken.get(&principal).copied().unwrap_or(Revision::NEWEST);
         let session = Arc::new(Session {
             id: id.clone(),
             principal,
             outbox,
             in_flight: InFlight::default(),
-            revision: Mutex::new(revision),
+            spoken: Mutex::new(Spoken { revision, certain: false }),
             used: AtomicBool::new(false),
             touched: Mutex::new(now),
             ended: AtomicBool::new(false),
@@ -210,9 +221,16 @@ impl Registry {
             .cloned()
     }
 
+    /// Notes what the client of a session that did not initialize says that it speaks.
+    pub fn hint(&self, session: &Session, revision: Revision) {
+        if !lock(&session.spoken).certain {
+            self.settle(session, revision);
+        }
+    }
+
     /// Notes what a session has negotiated.
     pub fn settle(&self, session: &Session, revision: Revision) {
-        *lock(&session.revision) = revision;
+        *lock(&session.spoken) = Spoken { revision, certain: true };
         let mut map = lock(&self.map);
         if map.spoken.len() >= SPOKEN_MAX && !map.spoken.contains_key(&session.principal) {
             map.spoken.clear();
@@ -320,8 +338,11 @@ mod tests {
     fn ending_stops_the_calls_and_a_reconnect_keeps_the_revision() {
         let registry = registry(4);
         let session = open(&registry, 1, Instant::now());
-        assert_eq!(session.revision(), Revision::OLDEST);
+        assert_eq!(session.revision(), Revision::NEWEST);
+        registry.hint(&session, Revision::V2024_11_05);
+        assert_eq!(session.revision(), Revision::V2024_11_05);
         registry.settle(&session, Revision::V2025_06_18);
+        registry.hint(&session, Revision::V2025_11_25);
         let call = session.in_flight.enter(&crate::mcp::RequestId::String("a".into())).unwrap();
         registry.end(&session, Ended::ClientLeft);
         assert_eq!(call.reason(), Some(Reason::ClientLeft));

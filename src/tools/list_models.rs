@@ -145,7 +145,8 @@ fn show<'a>(model: &'a Model, default_model: Option<&str>, with_metadata: bool) 
                 parallel: copy.parallel,
             })
             .collect(),
-        is_default: default_model == Some(model.id.as_str()),
+        is_default: default_model
+            .is_some_and(|name| name == model.id || name == model.ready_name()),
         status: "ready",
         provider: model.publisher.as_deref(),
         metadata: with_metadata.then_some(Metadata {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::mcp::{CallToolResult, Content};
+use crate::mcp::{CallToolResult, Content, Structured};
 use crate::tools::arguments::Unusable;
 use crate::upstream::UpstreamError;
 
@@ -30,12 +30,16 @@ impl From<UpstreamError> for Failure {
     }
 }
 
-/// A result whose text is the data itself.
+/// A result whose text is the data itself; it is written once.
 pub(super) fn data<T: Serialize>(data: &T) -> CallToolResult {
-    match (serde_json::to_string(data), serde_json::to_value(data)) {
-        (Ok(text), Ok(value)) => told(text, value),
+    match serde_json::to_string(data) {
+        Ok(text) => CallToolResult {
+            structured: Structured::from_json(text.clone()),
+            content: vec![Content::Text(text)],
+            is_error: false,
+        },
         // Only a map with keys that are no text, or a float that is no number, fails.
-        (Err(error), _) | (_, Err(error)) => CallToolResult {
+        Err(error) => CallToolResult {
             content: vec![Content::Text(format!("The result cannot be written: {error}."))],
             structured: None,
             is_error: true,
@@ -47,13 +51,14 @@ pub(super) fn data<T: Serialize>(data: &T) -> CallToolResult {
 pub(super) fn told(text: String, structured: Value) -> CallToolResult {
     CallToolResult {
         content: vec![Content::Text(text)],
-        structured: Some(structured),
+        structured: Some(structured.into()),
         is_error: false,
     }
 }
 
 /// A failure as a result: one human sentence and the next step first, then the same as JSON,
-/// then the text that had come. `upstream` is the address that was asked.
+/// then the text that had come. `upstream` is the address that was asked. It has no structured
+/// content, because clients hold that against the tool's output schema even when it failed.
 pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
     let told = Told::from(failure);
     let message = sentence(&told.message);
@@ -81,18 +86,18 @@ pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
     if let Some(error) = error.as_object_mut() {
         error.insert("details".to_owned(), details.into());
     }
-    let mut structured = json!({ "error": error });
-    if let (Some(all), Some(available)) = (structured.as_object_mut(), beside) {
+    let mut data = json!({ "error": error });
+    if let (Some(all), Some(available)) = (data.as_object_mut(), beside) {
         all.insert("availableModels".to_owned(), available);
     }
     let mut content = vec![
         Content::Text(format!("{message} {}", told.suggestion)),
-        Content::Text(structured.to_string()),
+        Content::Text(data.to_string()),
     ];
     if let Some(partial) = partial {
         content.push(Content::Text(format!("The answer as far as it came:\n\n{partial}")));
     }
-    CallToolResult { content, structured: Some(structured), is_error: true }
+    CallToolResult { content, structured: None, is_error: true }
 }
 
 struct Told {
@@ -168,7 +173,9 @@ mod tests {
             near: vec!["gpt-oss".to_owned()],
             available: vec!["gpt-oss".to_owned(), "qwen3".to_owned()],
         });
-        let data = failed(&failure, "http://desk:1234").structured.unwrap();
+        let result = failed(&failure, "http://desk:1234");
+        let Content::Text(json) = &result.content[1];
+        let data: Value = serde_json::from_str(json).unwrap();
         assert_eq!(data["availableModels"], json!(["gpt-oss", "qwen3"]));
         assert_eq!(data["error"]["details"]["suggestion"], "Did you mean \"gpt-oss\"?");
     }

@@ -4,7 +4,7 @@ use crate::cancel::Cancel;
 use crate::tools::arguments::Unusable;
 use crate::tools::outcome::Failure;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::ModelList;
+use crate::upstream::{Model, ModelList};
 
 /// The model of a call: the named one, else the configured one, else what the upstream's list
 /// suggests, asked at call time because models come and go.
@@ -28,13 +28,13 @@ pub(super) fn model(
         return Ok(model.clone());
     }
     let list = toolbox.upstream().list_models(cancel)?;
-    list.preferred().map(|model| model.id.clone()).ok_or(Failure::NoModel)
+    list.preferred().map(|model| model.ready_name().to_owned()).ok_or(Failure::NoModel)
 }
 
 /// What [`model`] would choose from this list.
 pub(super) fn default_of<'a>(list: &'a ModelList, toolbox: &'a Toolbox) -> Option<&'a str> {
     match &toolbox.defaults().model {
         Some(model) => Some(model),
-        None => list.preferred().map(|model| model.id.as_str()),
+        None => list.preferred().map(Model::ready_name),
     }
 }

@@ -1,15 +1,10 @@
 //! Event framing (HTML, "Server-sent events"): pure text, one event a message.
 
 /// The fields of every event stream: nothing on the way may buffer, cache or rewrite it.
-pub const EVENT_STREAM_FIELDS: &[(&str, &str)] = &[
-    ("Content-Type", "text/event-stream"),
+pub(super) const EVENT_STREAM_FIELDS: &[(&str, &str)] = &[
     ("Cache-Control", "no-cache, no-transform"),
     ("X-Accel-Buffering", "no"),
 ];
-
-/// The comment that keeps a silent stream alive. Comments count as bytes for the idle clocks of
-/// clients and proxies, and every event parser drops them.
-pub(super) const HEARTBEAT: &[u8] = b": keep-alive\n\n";
 
 /// Appends one event. `data` must be one line, as JSON from this program is.
 pub(super) fn event(name: &str, data: &str, out: &mut Vec<u8>) {

@@ -1,7 +1,9 @@
-//! Where calls run: two bounded pools, so that generations never delay a listing.
+//! Where calls run, so that generations never delay a listing: slow ones on a bounded pool of their
+//! own, quick ones on the very thread that took them while enough others are free, else on a second
+//! pool. Measured, the hand-over to another thread costs more than the rest of a quick call.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -16,6 +18,7 @@ pub struct LaneLimits {
     pub calls_waiting_max: usize,
     pub quick_calls_running_max: usize,
     pub quick_calls_waiting_max: usize,
+    pub quick_calls_at_once_max: usize,
 }
 
 /// Both lanes.
@@ -23,6 +26,9 @@ pub struct LaneLimits {
 pub struct Lanes {
     slow: Pool,
     quick: Pool,
+    /// Quick calls that run on the threads that took them.
+    at_once: AtomicUsize,
+    at_once_max: usize,
     calls: AtomicU64,
     refused: AtomicU64,
 }
@@ -43,23 +49,38 @@ impl Lanes {
                 limits.quick_calls_waiting_max,
                 CALL_STACK_BYTES,
             )?,
+            at_once: AtomicUsize::new(0),
+            at_once_max: limits.quick_calls_at_once_max,
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         })
     }
 
-    /// Runs a call on its lane. Errors: all its places are taken.
+    /// Runs a call on its lane; a quick one perhaps on this thread, before this returns.
+    /// Errors: all its places are taken.
     pub fn submit(&self, lane: Lane, run: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
-        let pool = match lane {
-            Lane::Slow => &self.slow,
-            Lane::Quick => &self.quick,
-        };
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let submitted = pool.submit(run);
+        let submitted = match lane {
+            Lane::Slow => self.slow.submit(run),
+            Lane::Quick => match self.place_at_once() {
+                Some(place) => {
+                    run();
+                    drop(place);
+                    Ok(())
+                }
+                None => self.quick.submit(run),
+            },
+        };
         if submitted.is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         submitted
+    }
+
+    fn place_at_once(&self) -> Option<AtOnce<'_>> {
+        let taken = self.at_once.fetch_add(1, Ordering::AcqRel);
+        let place = AtOnce(&self.at_once);
+        (taken < self.at_once_max).then_some(place)
     }
 
     /// Takes no more calls and joins the threads of both lanes.
@@ -72,6 +93,15 @@ impl Lanes {
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.calls.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+}
+
+/// One of the places for calls that run where they were taken.
+struct AtOnce<'a>(&'a AtomicUsize);
+
+impl Drop for AtOnce<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use crate::edge::{Access, Exchange, Handler, Route};
 
 pub use ca::CaPem;
-pub use event_stream::EVENT_STREAM_FIELDS;
 pub use health::{Health, HealthSource};
 pub use lanes::{LaneLimits, Lanes};
 pub use sse::{Sse, SseSettings};

@@ -1,4 +1,4 @@
-//! HTTP+SSE (2024-11-05, transports): `GET /sse` opens a session with a thread of its own,
+//! HTTP+SSE (2024-11-05, transports): `GET /sse` opens a session, whose client's thread then serves it alone,
 //! `POST /messages?sessionId=…` is answered 202 and its reply comes on the stream.
 //!
 //! A session that nobody initialized is served: clients reconnect and do not initialize again.
@@ -7,19 +7,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
-
-use super::event_stream::{EVENT_STREAM_FIELDS, HEARTBEAT, event};
+use super::event_stream::{EVENT_STREAM_FIELDS, event};
 use super::lanes::{Lanes, queue_full};
-use crate::cancel::{Cancel, Reason};
-use crate::edge::{EventWriter, Exchange, Reply};
+use crate::cancel::{Cancel, Hook, Reason};
+use crate::edge::{Bell, EventSource, Exchange, Pull, Reply};
 use crate::mcp::{
     Call, CallContext, Dispatcher, ErrorCode, Incoming, Malformed, Message, Progress,
-    ProgressToken, RpcError, Step, error_reply, progress, read,
+    ProgressToken, Revision, RpcError, Step, error_reply, progress, read,
 };
 use crate::observe::escaped;
-use crate::session::{Ended, Refused, Registry, Sent, Session, SessionId};
-use crate::worker::{Crew, lock};
+use crate::session::{Ended, Next, Refused, Registry, Sent, Session, SessionId};
+use crate::worker::lock;
 
 /// What this transport needs to know.
 pub struct SseSettings {
@@ -35,7 +33,6 @@ pub struct Sse {
     dispatcher: Dispatcher,
     registry: Arc<Registry>,
     lanes: Arc<Lanes>,
-    streams: Arc<Crew>,
 }
 
 impl Sse {
@@ -46,9 +43,8 @@ impl Sse {
         dispatcher: Dispatcher,
         registry: Arc<Registry>,
         lanes: Arc<Lanes>,
-        streams: Arc<Crew>,
     ) -> Self {
-        Self { settings, dispatcher, registry, lanes, streams }
+        Self { settings, dispatcher, registry, lanes }
     }
 
     /// `GET /sse`.
@@ -61,19 +57,19 @@ impl Sse {
         };
         let id = SessionId::mint(random);
         let hang_up = exchange.admitted.hang_up.clone();
-        let (session, sent) = self.registry.open(id.clone(), principal, hang_up, Instant::now());
+        let (session, sent) = self.registry.open(id, principal, hang_up, Instant::now());
+        let gone = exchange.admitted.gone.clone();
+        let (registry, own) = (Arc::clone(&self.registry), Arc::clone(&session));
         let stream = Stream {
-            registry: Arc::clone(&self.registry),
-            session: Arc::clone(&session),
-            sent,
             heartbeat: Duration::from_millis(self.settings.heartbeat_ms),
+            announced: false,
+            sent,
+            _leaves: gone.hook(move || registry.end(&own, Ended::ClientLeft)),
+            session: Arc::clone(&session),
+            registry: Arc::clone(&self.registry),
         };
-        let name = format!("sse-{}", id.short());
-        let spawned =
-            self.streams.spawn(&name, STREAM_STACK_BYTES, move || stream.run(exchange));
-        if let Err(error) = spawned {
-            log::error!("no thread for a stream: {error}");
-            self.registry.end(&session, Ended::ClientLeft);
+        if let Err(error) = exchange.stream(EVENT_STREAM_FIELDS, Box::new(stream)) {
+            log::error!("session={} has no stream: {error}", session.id().short());
         }
     }
 
@@ -84,6 +80,11 @@ impl Sse {
             Err(reply) => return exchange.respond(reply),
         };
         session.touch(Instant::now());
+        // Clients of 2025 send what they negotiated with every POST, also after a reconnect.
+        let version = exchange.admitted.head.field("mcp-protocol-version");
+        if let Some(revision) = version.and_then(Revision::known) {
+            self.registry.hint(&session, revision);
+        }
         // The answer comes before the work (2024-11-05, transports).
         exchange.respond(Reply::text(202, "Accepted"));
         for message in messages {
@@ -159,7 +160,7 @@ impl Sse {
         let (house, own) = (Arc::clone(self), Arc::clone(session));
         if self.lanes.submit(lane, move || house.run(&own, &call, &cancel)).is_err() {
             session.in_flight.leave(&id);
-            self.send(session, Dispatcher::finish(&id, queue_full(lane), session.revision()));
+            self.send(session, Dispatcher::finish(&id, &queue_full(lane), session.revision()));
         }
     }
 
@@ -216,49 +217,51 @@ impl fmt::Debug for Sse {
     }
 }
 
-/// One session's stream, on its own thread.
+/// What one session's stream brings; its reader is the client's own thread.
 struct Stream {
-    registry: Arc<Registry>,
-    session: Arc<Session>,
-    sent: Sent,
     heartbeat: Duration,
+    announced: bool,
+    sent: Sent,
+    _leaves: Hook,
+    session: Arc<Session>,
+    registry: Arc<Registry>,
 }
 
-impl Stream {
-    fn run(self, exchange: Exchange) {
-        let (registry, session) = (Arc::clone(&self.registry), Arc::clone(&self.session));
-        let _leaves = exchange
-            .admitted
-            .gone
-            .hook(move || registry.end(&session, Ended::ClientLeft));
-        let why = match exchange.into_stream(EVENT_STREAM_FIELDS) {
-            Ok(writer) => self.relay(writer),
-            Err(_) => Ended::ClientLeft,
-        };
-        self.registry.end(&self.session, why);
+impl EventSource for Stream {
+    fn begin(&mut self, bell: Bell) {
+        self.sent.wake_with(move || bell.ring());
     }
 
-    /// Writes what the outbox brings until the session ends.
-    fn relay(&self, mut writer: EventWriter) -> Ended {
-        let mut bytes = Vec::new();
-        // Relative, so that it is right behind every proxy and under every name.
-        let endpoint = format!("/messages?sessionId={}", self.session.id().as_str());
-        event("endpoint", &endpoint, &mut bytes);
-        loop {
-            if writer.write(&bytes).is_err() {
-                return Ended::ClientLeft;
-            }
-            // Idle, the buffer is given back.
-            bytes = Vec::new();
-            match self.sent.messages.recv_timeout(self.heartbeat) {
-                Ok(message) => {
-                    event("message", &message, &mut bytes);
-                    self.sent.done(message.len());
-                }
-                Err(RecvTimeoutError::Timeout) => bytes.extend_from_slice(HEARTBEAT),
-                Err(RecvTimeoutError::Disconnected) => return Ended::ClientLeft,
-            }
+    fn pull(&mut self, out: &mut Vec<u8>) -> Pull {
+        if !self.announced {
+            self.announced = true;
+            // Relative, so that it is right behind every proxy and under every name.
+            let endpoint = format!("/messages?sessionId={}", self.session.id().as_str());
+            event("endpoint", &endpoint, out);
+            return Pull::Some;
         }
+        match self.sent.next() {
+            Next::Message(message) => {
+                event("message", &message, out);
+                Pull::Some
+            }
+            Next::Nothing => Pull::None,
+            Next::End => Pull::End,
+        }
+    }
+
+    fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
+    fn name(&self) -> String {
+        format!("sse-{}", self.session.id().short())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.registry.end(&self.session, Ended::ClientLeft);
     }
 }
 
@@ -296,6 +299,3 @@ fn problem(status: u16, code: &str, what: &str) -> Reply {
     let body = serde_json::json!({ "error": code, "error_description": what });
     Reply::json(status, body.to_string().into_bytes())
 }
-
-/// A stream's thread formats text and writes it.
-const STREAM_STACK_BYTES: usize = 96 * 1024;

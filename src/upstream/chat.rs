@@ -21,7 +21,7 @@ pub struct ChatRequest {
     pub stop: Vec<String>,
     /// For answers that can be repeated.
     pub seed: Option<i64>,
-    /// When this is over, what has come is the answer; the upstream's call limit stays above it.
+    /// When this is over, what has come is the answer; the upstream's call limit when absent.
     pub deadline: Option<Duration>,
     /// How often to be woken with [`ChatEvent::Waiting`] while nothing comes.
     pub beat: Option<Duration>,

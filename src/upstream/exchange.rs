@@ -27,7 +27,16 @@ impl Exchange {
     /// For the upstream that the settings name. Errors: they cannot be used.
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let url = &settings.base_url;
-        let roots = if url.is_https() { Some(trusted_roots()?) } else { None };
+        let roots = if url.is_https() { trusted_roots()? } else { Vec::new() };
+        Self::trusting(roots, settings)
+    }
+
+    /// With these as the certificates that vouch for an https upstream.
+    fn trusting(
+        roots: Vec<Certificate<'static>>,
+        settings: &Settings,
+    ) -> Result<Self, SettingsError> {
+        let url = &settings.base_url;
         Ok(Self {
             agents: Agents::new(Dial::new(url.host(), url.port()), roots),
             authorization: settings.authorization()?,
@@ -177,3 +186,107 @@ const CHUNK_BYTES: usize = 8 * 1024;
 
 /// A declared length is believed this far before its bytes are there.
 const EXPECTED_BYTES_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+    use crate::cancel::{Cancel, Reason};
+    use crate::upstream::settings::BaseUrl;
+    use crate::worker::{Worker, start};
+
+    /// A certificate for localhost and a server with it that takes `connections` in turn. It
+    /// answers `{}` to `/now` and, to anything else, waits until the client leaves.
+    fn secured(connections: usize) -> (u16, Certificate<'static>, Worker) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let worker = Worker::spawn("secured", 512 * 1024, move || {
+            for stream in listener.incoming().take(connections) {
+                let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(session, stream.unwrap());
+                let mut head = [0; 1024];
+                while let Ok(read) = stream.read(&mut head)
+                    && read > 0
+                {
+                    if head.starts_with(b"GET /now ") {
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                        stream.write_all(answer).unwrap();
+                    }
+                }
+            }
+        });
+        (port, Certificate::from_der(made.cert.der()).to_owned(), worker.unwrap())
+    }
+
+    fn ask(
+        exchange: &Exchange,
+        port: u16,
+        path: &str,
+        cancel: &Cancel,
+    ) -> Result<(u16, Vec<u8>), UpstreamError> {
+        let settings = settings(port);
+        let call = Call::new(cancel, settings.limits, None);
+        let _entered = call.enter();
+        exchange.get(&settings.base_url.join(path).unwrap(), &call)
+    }
+
+    fn settings(port: u16) -> Settings {
+        Settings::new(BaseUrl::parse(&format!("https://localhost:{port}")).unwrap())
+    }
+
+    #[test]
+    fn an_https_upstream_is_asked_over_one_connection_and_can_be_cancelled() {
+        let (port, root, _server) = secured(1);
+        let exchange = Arc::new(Exchange::trusting(vec![root], &settings(port)).unwrap());
+        for _ in 0..3 {
+            let answer = ask(&exchange, port, "/now", &Cancel::new()).unwrap();
+            assert_eq!(answer, (200, b"{}".to_vec()));
+        }
+        let cancel = Cancel::new();
+        let (waits, its_cancel) = (Arc::clone(&exchange), cancel.clone());
+        let call = start("call", 512 * 1024, move || ask(&waits, port, "/never", &its_cancel));
+        cancel.fire(Reason::Requested);
+        assert_eq!(call.unwrap().join().unwrap().unwrap_err().code(), "CANCELLED");
+    }
+
+    #[test]
+    fn a_stranger_s_certificate_is_refused() {
+        let (port, _, _server) = secured(1);
+        let (_, other, _) = secured(0);
+        let exchange = Exchange::trusting(vec![other], &settings(port)).unwrap();
+        let error = ask(&exchange, port, "/now", &Cancel::new()).unwrap_err();
+        assert_eq!(error.code(), "UPSTREAM_UNREACHABLE");
+        assert!(error.to_string().contains("certificate"), "{error}");
+    }
+
+    #[test]
+    fn a_handshake_that_hangs_ends_with_the_connect_limit() {
+        let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = mute.local_addr().unwrap().port();
+        let mut settings = settings(port);
+        settings.limits.connect = Duration::from_millis(50);
+        let exchange = Exchange::trusting(Vec::new(), &settings).unwrap();
+        let call = Call::new(&Cancel::new(), settings.limits, None);
+        let _entered = call.enter();
+        let error = exchange.get(&settings.base_url.join("/now").unwrap(), &call).unwrap_err();
+        assert_eq!(error.code(), "UPSTREAM_TIMEOUT");
+        assert!(error.to_string().contains("(connect timeout)"), "{error}");
+    }
+}

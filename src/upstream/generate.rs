@@ -35,7 +35,7 @@ impl Generation<'_> {
     ) -> Result<ChatAnswer, UpstreamError> {
         let begun = Instant::now();
         let mut limits = self.limits;
-        limits.call = request.deadline.map_or(limits.call, |deadline| deadline.min(limits.call));
+        limits.call = request.deadline.unwrap_or(limits.call);
         let call = Call::new(cancel, limits, request.beat);
         let _entered = call.enter();
         let json = serde_json::to_vec(&chat::Body::from(request)).map_err(|error| {

@@ -35,7 +35,7 @@ pub(super) struct Agents {
 impl Agents {
     /// Agents that reach only `dial`, over TLS with `roots` as the trusted certificates when the
     /// URLs are https.
-    pub(super) fn new(dial: Dial, roots: Option<Vec<Certificate<'static>>>) -> Self {
+    pub(super) fn new(dial: Dial, roots: Vec<Certificate<'static>>) -> Self {
         let dial = Arc::new(dial);
         let tls = tls_config(roots);
         let agent = |idle_max: usize| {
@@ -72,10 +72,10 @@ fn config(tls: TlsConfig, idle_max: usize) -> Config {
         .build()
 }
 
-fn tls_config(roots: Option<Vec<Certificate<'static>>>) -> TlsConfig {
+fn tls_config(roots: Vec<Certificate<'static>>) -> TlsConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(roots.unwrap_or_default())))
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
         .unversioned_rustls_crypto_provider(provider)
         .build()
 }

@@ -107,6 +107,16 @@ pub struct Model {
 }
 
 impl Model {
+    /// The name that reaches a copy in memory where there is one: a copy may be loaded under a
+    /// name of its own, and the model's id would then load a second one.
+    #[must_use]
+    pub fn ready_name(&self) -> &str {
+        match self.instances.first() {
+            Some(first) if self.instances.iter().all(|copy| copy.id != self.id) => &first.id,
+            _ => &self.id,
+        }
+    }
+
     pub(super) fn named(id: String, model_type: ModelType, state: ModelState) -> Self {
         Self {
             id,
@@ -235,6 +245,17 @@ mod tests {
         assert_eq!(of(&[embed, ("a", NotLoaded), ("b", NotLoaded)]).as_deref(), Some("a"));
         assert_eq!(of(&[embed]), None);
         assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn a_copy_under_its_own_name_is_called_by_it() {
+        let mut model = Model::named("a".to_owned(), ModelType::Llm, ModelState::Loaded);
+        assert_eq!(model.ready_name(), "a");
+        let copy = |id: &str| Instance { id: id.to_owned(), context_length: None, parallel: None };
+        model.instances = vec![copy("mine")];
+        assert_eq!(model.ready_name(), "mine");
+        model.instances.push(copy("a"));
+        assert_eq!(model.ready_name(), "a");
     }
 
     #[test]

@@ -199,3 +199,67 @@ pub(super) const INPUT_BYTES: usize = 16 * 1024;
 
 /// What one write to the socket carries at most.
 pub(super) const OUTPUT_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::cancel::{Cancel, Reason};
+    use crate::upstream::limits::Limits;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (ours, listener.accept().unwrap().0)
+    }
+
+    fn hear(wire: &mut Wire, mut peer: &TcpStream) -> Result<bool, ureq::Error> {
+        peer.write_all(b"!").unwrap();
+        wire.await_input(NextTimeout::default())
+    }
+
+    #[test]
+    fn a_cancel_reaches_only_the_connection_that_its_request_uses_now() {
+        let (ours, peer) = pair();
+        let (first, second) = (Cancel::new(), Cancel::new());
+        let one = Call::new(&first, Limits::default(), None);
+        let _one = one.enter();
+        let mut wire = Wire::new(ours, &one);
+        assert!(wire.is_open(), "goes back to the pool");
+        let two = Call::new(&second, Limits::default(), None);
+        let _two = two.enter();
+        assert!(wire.is_open(), "is taken from the pool");
+        // Its hook still waits, as when it fires while the connection changes hands.
+        assert!(first.fire(Reason::Requested));
+        assert!(hear(&mut wire, &peer).unwrap());
+        assert!(second.fire(Reason::Requested));
+        let ended = hear(&mut wire, &peer).unwrap_err();
+        let ureq::Error::Io(ended) = ended else { panic!("{ended:?}") };
+        assert_eq!(Stop::within(&ended), Some(Stop::Cancelled));
+        assert_eq!((&peer).read(&mut [0]).unwrap(), 0, "the peer sees the end");
+    }
+
+    #[test]
+    fn a_connection_that_ended_or_talks_unasked_is_not_taken_from_the_pool() {
+        for says in [&b""[..], b"HTTP/1.1 408 Too late\r\n\r\n"] {
+            let (ours, mut peer) = pair();
+            let (one, two) = (
+                Call::new(&Cancel::new(), Limits::default(), None),
+                Call::new(&Cancel::new(), Limits::default(), None),
+            );
+            let _one = one.enter();
+            let mut wire = Wire::new(ours, &one);
+            assert!(wire.is_open());
+            peer.write_all(says).unwrap();
+            drop(peer);
+            // Bytes and the end have arrived when the socket says that it can be read.
+            let mut polled =
+                [rustix::event::PollFd::new(&wire.socket.stream, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut polled, None).unwrap();
+            let _two = two.enter();
+            assert!(!wire.is_open());
+        }
+    }
+}

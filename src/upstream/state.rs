@@ -48,15 +48,24 @@ impl Record {
             Err(_) => None,
         };
         let mut known = lock(&self.0);
-        match failure {
+        let was_well = known.well.replace(failure.is_none());
+        match &failure {
             None => {
                 known.reachable = Some(true);
                 known.success = Some(now);
             }
             Some((reached, code, text)) => {
-                known.reachable = Some(reached);
-                known.error = Some((code, text, now));
+                known.reachable = Some(*reached);
+                known.error = Some((code, text.clone(), now));
             }
+        }
+        drop(known);
+        // Once a change, because callers come again and again while it lasts.
+        match failure {
+            None if was_well == Some(false) => log::info!("the model server answers again"),
+            Some((_, _, text)) if was_well != Some(false) => log::warn!("{text}"),
+            Some((_, _, text)) => log::debug!("{text}"),
+            None => {}
         }
     }
 
@@ -88,6 +97,8 @@ impl Record {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// Whether the newest request went without a fault of the upstream's.
+    well: Option<bool>,
     reachable: Option<bool>,
     kind: Option<Kind>,
     success: Option<Instant>,

@@ -189,7 +189,9 @@ mod tests {
             let cuts: Vec<_> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
             for &first in &cuts {
                 for &second in cuts.iter().filter(|second| **second >= first) {
-                    let pieces = [&text[..first], &text[first..second], &text[second..]];
+                    let (before, last) = text.split_at(second);
+                    let (head, middle) = before.split_at(first);
+                    let pieces = [head, middle, last];
                     assert_eq!(part(&pieces), expected, "{text} cut at {first} and {second}");
                 }
             }

@@ -23,7 +23,7 @@ class Late(Exception):
     """Something that should have happened by its deadline had not."""
 
 
-def wait_until(condition, seconds, what):
+def wait_until(condition, seconds, what, every=POLL_SECONDS):
     """Returns the first true value of `condition()`; raises `Late` after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -32,7 +32,7 @@ def wait_until(condition, seconds, what):
             return value
         if time.monotonic() >= deadline:
             raise Late(f"{what}: not within {seconds} s")
-        time.sleep(POLL_SECONDS)
+        time.sleep(every)
 
 
 class Lines:

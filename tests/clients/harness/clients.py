@@ -6,7 +6,7 @@ which leaves all talking to the server to the client that it is about.
 
 import itertools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .children import Late, bare_environment
 from .report import Failed, expect
@@ -30,20 +30,22 @@ class Kind:
     reconnects: bool
     # What it offers at initialize; mcp-remote passes on what its host says.
     protocol_version: str
+    # Passes on the host's own progress tokens; the SDKs keep progress to themselves.
+    passes_progress: bool = False
     package: str = ""
     options: tuple = field(default=())
 
 
-NEWEST = Kind("mcp-remote 0.15.1", "node", True, "2025-11-25", "mcp-remote")
-BEFORE_THE_MOVE = Kind("mcp-remote 0.1.38", "node", True, "2025-06-18", "mcp-remote-before-the-move")
+NEWEST = Kind("mcp-remote 0.15.1", "node", True, "2025-11-25", True, "mcp-remote")
+BEFORE_THE_MOVE = Kind("mcp-remote 0.1.38", "node", True, "2025-06-18", True, "mcp-remote-before-the-move")
 MCP_REMOTES = [
-    Kind(f"{kind.name} {name}", kind.needs, True, kind.protocol_version, kind.package, options)
+    replace(kind, name=f"{kind.name} {name}", options=options)
     for kind in (NEWEST, BEFORE_THE_MOVE)
     for name, options in (("default", ()), ("sse-only", ("--transport", "sse-only")))
 ]
 TYPESCRIPT_SDK = Kind("TypeScript SDK", "node", True, "2025-11-25")
 PYTHON_SDK = Kind("Python SDK", "python", False, "2025-11-25")
-CURL = Kind("curl", "curl", False, "2024-11-05")
+CURL = Kind("curl", "curl", False, "2024-11-05", True)
 
 
 def connect(children, tools, kind, product, way, folder, options=(), environment=None):
@@ -82,6 +84,8 @@ class Client:
         self.kind = kind
         self.child = child
         self._numbers = itertools.count(1)
+        self._promised = set()
+        self._tokens = {}
 
     def initialize(self):
         """Shakes hands and returns the server's own description of itself."""
@@ -94,15 +98,36 @@ class Client:
         return result
 
     def tool_names(self):
-        return [tool["name"] for tool in self.request("tools/list", {})["tools"]]
+        """Lists the tools, and remembers which of them promise structured content."""
+        tools = self.request("tools/list", {})["tools"]
+        self._promised = {tool["name"] for tool in tools if "outputSchema" in tool}
+        return [tool["name"] for tool in tools]
 
     def call(self, tool, arguments, seconds=ANSWER_SECONDS_MAX):
-        """Calls a tool and returns its text; a result with `isError` is a failure here."""
-        return text_of(self.answer(self.begin(tool, arguments), seconds))
+        """Calls a tool and returns its text. A result with `isError` is a failure here, and so is one
+        without the structured content that the tool's listing promised: SDK hosts refuse it."""
+        result = self.answer(self.begin(tool, arguments), seconds)
+        text = text_of(result)
+        expect(tool not in self._promised or "structuredContent" in result, "no structured content in the result")
+        return text
 
     def begin(self, tool, arguments):
-        """Sends a call and returns its number without waiting."""
-        return self._send("tools/call", {"name": tool, "arguments": arguments})
+        """Sends a call, which asks for progress, and returns its number without waiting."""
+        token = f"progress-of-{next(self._numbers)}"
+        number = self._send("tools/call", {"name": tool, "arguments": arguments, "_meta": {"progressToken": token}})
+        self._tokens[number] = token
+        return number
+
+    def hear_progress(self, number, seconds=ANSWER_SECONDS_MAX):
+        """Waits for the first progress of a call."""
+
+        def its_progress(line):
+            message = message_in(line) or {}
+            params = message.get("params", {})
+            about_it = message.get("method") == "notifications/progress" and params["progressToken"] == self._tokens[number]
+            return params if about_it else None
+
+        return self.child.output.wait_for(its_progress, seconds, f"progress of request {number}")
 
     def cancel(self, number):
         self.notify("notifications/cancelled", {"requestId": number, "reason": "the user pressed stop"})
@@ -121,6 +146,9 @@ class Client:
         if "error" in message:
             raise Refused(json.dumps(message["error"]))
         return message["result"]
+
+    def has_answered(self, number):
+        return any((message_in(line) or {}).get("id") == number for line in self.child.output.all())
 
     def notify(self, method, params):
         self._write({"jsonrpc": "2.0", "method": method, "params": params})

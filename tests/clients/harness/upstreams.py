@@ -21,10 +21,12 @@ def ask(url):
 
 
 class StandIn:
-    """The project's stand-in LM Studio, which counts generations."""
+    """The project's stand-in LM Studio, which repeats what it is asked, slowly, and counts generations."""
 
-    short_chat = {"message": "Say something short."}
-    endless_chat = {"message": "Talk without end.", "model": "slow"}
+    answer = "Say something short."
+    short_chat = {"message": answer}
+    # A minute or more at its pace.
+    endless_chat = {"message": "and on it goes " * 250}
 
     def __init__(self, children, tools, folder):
         self.child = children.start("stand-in", [tools.stand_in], bare_environment(folder, PORT=0), folder)

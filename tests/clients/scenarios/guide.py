@@ -39,7 +39,7 @@ class Row:
         client.begin("list_models", {})
         code = client.child.wait(GIVE_UP_SECONDS_MAX)
         said = "\n".join(client.child.errors.all())
-        expect(code != 0 and reason in said, f"exit code {code}, said: {said[-300:]}")
+        expect(code != 0 and reason in said, f"exit code {code}, no {reason!r} in what it said")
         expect(not client.child.output.all(), "it answered")
 
 
@@ -161,7 +161,8 @@ def bearer_header(report, house):
             row.serves(row.connect(*settings["options"], environment=settings["environment"]))
 
         def turned_away(*options, environment=None):
-            row.is_turned_away(row.connect(*options, environment=environment), "401")
+            # mcp-remote ends with what the server says where it would register for OAuth.
+            row.is_turned_away(row.connect(*options, environment=environment), "--header")
 
         wrong = header("not-the-token-of-the-client-runs")
         report.steps('--header "Authorization: Bearer …"', [
@@ -177,7 +178,7 @@ def unknown_authority(report, house):
         row = Row(scene, house)
         report.steps("a certificate that the laptop does not know", [
             ("mcp-remote refuses it and says so", lambda: row.is_turned_away(
-                row.connect(way=clients.PLAIN), "UNABLE_TO_VERIFY_LEAF_SIGNATURE")),
+                row.connect(way=clients.PLAIN), "certificate")),
             ("the server still serves", lambda: row.serves(row.connect())),
         ], scene.children.tails)
 

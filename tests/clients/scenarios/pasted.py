@@ -70,7 +70,7 @@ def added_token(report, house):
             said = row.product.command("token", "add", "laptop")
             printed.update(entry_in(said, "home"))
             row.product.wait_until_closed()
-            row.is_turned_away(row.connect(), "401")
+            row.is_turned_away(row.connect(), "--header")
 
         def opens_with_its_entry():
             options = options_of(printed, row.product.url)

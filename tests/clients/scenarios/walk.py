@@ -13,6 +13,7 @@ CANCEL_SECONDS_MAX = 1.5
 RECONNECT_SECONDS_MAX = 20
 # mcp-remote 0.1.38 never answers what it sent into a dead session, so one try must not wait long.
 TRY_SECONDS = 3
+TRY_EVERY_SECONDS = 0.2
 
 
 class Walk:
@@ -51,23 +52,27 @@ class Walk:
 
     def chats(self):
         text = self._client.call("chat", self._upstream.short_chat)
-        wanted = getattr(self._upstream, "answer", "")
-        expect(text.strip() and wanted in text, f"the answer is: {text[:300]!r}")
+        expect(self._upstream.answer in text, f"the answer is: {text[:300]!r}")
 
     def cancels(self):
         number, before = self._begin_endless_chat()
+        if self._kind.passes_progress:
+            self._client.hear_progress(number)
         self._client.cancel(number)
         cancelled = time.monotonic()
         self._wait_broken_off(before)
         took = time.monotonic() - cancelled
         self.lists_the_models()
+        if self._kind.passes_progress:
+            expect(not self._client.has_answered(number), "the cancelled call was answered")
         return f"generation ended after {took * 1000:.0f} ms"
 
     def survives_a_restart(self):
         self._product.restart()
         back = time.monotonic()
         if self._kind.reconnects:
-            wait_until(self._lists_again, RECONNECT_SECONDS_MAX, "models listed by the same client")
+            wait_until(
+                self._lists_again, RECONNECT_SECONDS_MAX, "models listed by the same client", TRY_EVERY_SECONDS)
             return f"served again after {time.monotonic() - back:.1f} s"
         self._notices_the_end()
         self.connects()

@@ -1,0 +1,58 @@
+//! A connection to tiny_http, and the canonical form in which a request goes over it.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+
+use super::head::{Head, Method};
+
+/// A connection to tiny_http that carries one request at a time.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) socket: UnixStream,
+    /// The number of the tiny_http at its other end.
+    pub(super) generation: u64,
+    /// The number of the request that it carries.
+    pub(super) number: u64,
+}
+
+/// Where a request is that has no reply yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// A worker has it.
+    Taken,
+    /// It waits for a worker.
+    Queued,
+    /// It went to a tiny_http that is no more; nobody will ever take it.
+    Lost,
+}
+
+/// Writes a request: nothing of it but method, path, query and body is the client's.
+/// Errors: the connection is broken, or nobody reads it.
+pub(super) fn write_request(
+    mut connection: &UnixStream,
+    ticket: &str,
+    head: &Head,
+    body: &[u8],
+) -> io::Result<()> {
+    let query = head.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+    // tiny_http leaves out the body of a HEAD's reply, which is the front's to do.
+    let method = if head.method == Method::Head { Method::Get } else { head.method }.as_str();
+    let mut text = format!(
+        "{method} {}{query} HTTP/1.1\r\n{TICKET_FIELD}: {ticket}\r\nContent-Length: {}\r\n\r\n",
+        head.path,
+        body.len(),
+    )
+    .into_bytes();
+    if body.len() <= JOINED_BYTES_MAX {
+        text.extend_from_slice(body);
+        connection.write_all(&text)
+    } else {
+        connection.write_all(&text)?;
+        connection.write_all(body)
+    }
+}
+
+/// By this field a worker finds what the front knows of a request.
+pub(super) const TICKET_FIELD: &str = "X-Exchange";
+/// Bodies up to this size go out in one write with their head.
+const JOINED_BYTES_MAX: usize = 64 * 1024;
