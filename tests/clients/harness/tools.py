@@ -13,6 +13,9 @@ from pathlib import Path
 CLIENTS = Path(__file__).resolve().parent.parent
 PROJECT = CLIENTS.parent.parent
 
+# mcp-remote's HTTP client does not load on an older one.
+NODE_VERSION_MIN = 20
+
 
 def target_folder():
     return Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")).resolve()
@@ -54,8 +57,8 @@ class Tools:
     def missing(self):
         """What each group of clients lacks, as `{group: "needs …"}`; an empty one lacks nothing."""
         lacks = {}
-        if not self.node:
-            lacks["node"] = "needs node"
+        if not self.node or node_version(self.node) < NODE_VERSION_MIN:
+            lacks["node"] = f"needs node {NODE_VERSION_MIN} or newer"
         elif not self._is_installed(self.node_folder, "package-lock.json"):
             lacks["node"] = "needs its npm packages: tests/clients/run.py --install"
         if not self._is_installed(self.cache / "python", "requirements.txt"):
@@ -96,6 +99,11 @@ class Tools:
     def _is_installed(self, folder, pins):
         stamp = folder / "pins.sha256"
         return stamp.is_file() and stamp.read_text() == digest(pins)
+
+
+def node_version(node):
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    return int(answer.strip().lstrip("v").split(".")[0] or 0)
 
 
 def digest(name):

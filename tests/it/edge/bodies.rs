@@ -58,7 +58,11 @@ fn a_body_over_the_limit_is_refused_by_its_name_before_it_is_sent() {
     let rig = Rig::with(|limits| limits.body_bytes_max = 1000);
     let words = "body_bytes_max (1000 bytes)";
     rig.refuses(request("POST", "/echo", "Content-Length: 1001\r\n", b""), 413, words);
-    rig.refuses(request("POST", "/echo", "Content-Length: 18446744073709551615\r\n", b""), 413, words);
+    rig.refuses(
+        request("POST", "/echo", "Content-Length: 18446744073709551615\r\n", b""),
+        413,
+        words,
+    );
     // A chunked one as soon as a chunk's size passes the limit.
     rig.refuses(request("POST", "/echo", CHUNKED, b"3e9\r\n"), 413, words);
     let coded = format!("3e8\r\n{}\r\n1\r\n", "x".repeat(1000));

@@ -149,7 +149,8 @@ impl Handler for Answering {
             "/big" => exchange.respond(Reply::json(200, vec![b'x'; size.unwrap_or(4 << 20)])),
             "/hold" => self.held.try_send(exchange).unwrap(),
             "/events" => {
-                let heartbeat = size.map_or(Duration::from_secs(60), |ms| Duration::from_millis(ms as u64));
+                let heartbeat =
+                    size.map_or(Duration::from_secs(60), |ms| Duration::from_millis(ms as u64));
                 let opened = Some((self.streams.clone(), admitted));
                 let source = Source { opened, heartbeat, feed: None };
                 exchange.stream(&[("Cache-Control", "no-cache")], Box::new(source)).unwrap();
@@ -364,11 +365,7 @@ impl Client {
         Self { wire: Wire::Tls(Box::new(stream)), inbound: Vec::new() }
     }
 
-    pub(super) fn is_tls(&self) -> bool {
-        matches!(self.wire, Wire::Tls(_))
-    }
-
-    pub(super) fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &TcpStream {
         match &self.wire {
             Wire::Plain(socket) => socket,
             Wire::Tls(stream) => &stream.sock,
@@ -416,6 +413,16 @@ impl Client {
             panic!("neither a length nor a 204: {got:?}");
         }
         got
+    }
+
+    /// The status of the next reply; `None` when the connection ends before.
+    pub(super) fn try_status(&mut self) -> Option<u16> {
+        while !self.inbound.contains(&b'\n') {
+            if !self.more().unwrap_or(false) {
+                return None;
+            }
+        }
+        std::str::from_utf8(self.inbound.get(9..12)?).ok()?.parse().ok()
     }
 
     /// The head of the next reply; its body stays to be read.
