@@ -50,6 +50,9 @@ pub enum Refusal {
     Forwarded(String),
     /// No route has this path.
     NoRoute,
+    /// No route has this path, and the caller has no valid token: the sentence asks for one, since
+    /// clients that were refused try to register at paths like this and show its words.
+    NoRouteNoToken,
     /// The route does not take this method; the list that it takes.
     Method(&'static str),
     /// A token is needed and none came.
@@ -68,7 +71,7 @@ impl Refusal {
             Self::BadHead(_) | Self::BadBody(_) | Self::PlainOnTls(_) => 400,
             Self::TokenMissing | Self::TokenInvalid => 401,
             Self::NotHome | Self::OriginRefused(_) | Self::Forwarded(_) => 403,
-            Self::NoRoute => 404,
+            Self::NoRoute | Self::NoRouteNoToken => 404,
             Self::Method(_) => 405,
             Self::HeadTooSlow(_) | Self::BodyTooSlow(_) => 408,
             Self::BodyTooLarge(_) => 413,
@@ -106,7 +109,7 @@ impl Refusal {
             Self::HostRefused(_) => "host_refused",
             Self::OriginRefused(_) => "origin_refused",
             Self::Forwarded(_) => "forwarded_refused",
-            Self::NoRoute => "not_found",
+            Self::NoRoute | Self::NoRouteNoToken => "not_found",
             Self::Method(_) => "method_not_allowed",
             Self::TokenMissing => "unauthorized",
             Self::TokenInvalid => "invalid_token",
@@ -143,6 +146,7 @@ impl Refusal {
         !matches!(
             self,
             Self::NoRoute
+                | Self::NoRouteNoToken
                 | Self::Method(_)
                 | Self::TokenMissing
                 | Self::TokenInvalid
@@ -226,6 +230,11 @@ impl fmt::Display for Refusal {
             ),
             Self::NoRoute => f.write_str("there is nothing at this path; MCP is served at /sse"),
             Self::Method(allow) => write!(f, "this path takes {allow}"),
+            Self::NoRouteNoToken => f.write_str(
+                "there is nothing at this path; this server takes static tokens: send the header \
+                 Authorization: Bearer TOKEN (mcp-remote: --header \"Authorization:Bearer \
+                 TOKEN\"), make one on the box with: local-llm-mcp token add NAME",
+            ),
             Self::TokenMissing => f.write_str(
                 "this server needs a token: send the header Authorization: Bearer TOKEN \
                  (mcp-remote: --header \"Authorization:Bearer TOKEN\")",

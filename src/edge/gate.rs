@@ -102,7 +102,7 @@ pub fn admit_head(
         .iter()
         .enumerate()
         .find(|(_, route)| route.path == head.path)
-        .ok_or(Refusal::NoRoute)?;
+        .ok_or(if who.is_ok() { Refusal::NoRoute } else { Refusal::NoRouteNoToken })?;
     if head.method == Method::Options {
         return Ok(Admission { route: number, principal: None });
     }

@@ -11,9 +11,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
@@ -90,6 +90,8 @@ struct Generation {
     number: u64,
     server: Arc<Server>,
     path: PathBuf,
+    /// How many workers have left it for a newer one.
+    left: Arc<AtomicUsize>,
 }
 
 /// The front's side of tiny_http.
@@ -146,11 +148,7 @@ impl House {
     /// Sends a request and returns the connection that will bring the reply.
     ///
     /// Errors: [`Refusal::Unavailable`] when no worker takes it.
-    pub(super) fn send(
-        &self,
-        admitted: &Arc<Admitted>,
-        body: &[u8],
-    ) -> Result<Inner, Refusal> {
+    pub(super) fn send(&self, admitted: &Arc<Admitted>, body: &[u8]) -> Result<Inner, Refusal> {
         let pooled = lock(&self.idle).pop();
         if let Some(Inner { socket, generation, .. }) = pooled {
             // It may have died with a former tiny_http; then a new one is opened below.
@@ -195,11 +193,7 @@ impl House {
         }
     }
 
-    fn open_and_send(
-        &self,
-        admitted: &Arc<Admitted>,
-        body: &[u8],
-    ) -> io::Result<Inner> {
+    fn open_and_send(&self, admitted: &Arc<Admitted>, body: &[u8]) -> io::Result<Inner> {
         let opening = lock(&self.opening);
         let now = lock(&self.current).clone();
         let sent = UnixStream::connect(&now.path).and_then(|connection| {
@@ -258,8 +252,28 @@ impl House {
                         log::error!("the inner listener failed: {error}; building a new one");
                         self.rebuild(mine.number);
                     }
-                    mine = lock(&self.current).clone();
+                    let next = lock(&self.current).clone();
+                    if next.number != mine.number {
+                        self.leave(&mine);
+                    }
+                    mine = next;
                 }
+            }
+        }
+    }
+
+    /// Leaves a former tiny_http. The last worker to do so takes the requests that were on their
+    /// way to it while the new one was built, over connections that nobody uses again.
+    fn leave(&self, old: &Generation) {
+        if old.left.fetch_add(1, Ordering::AcqRel) + 1 < WORKERS {
+            return;
+        }
+        let mut until = Instant::now() + LATE_LIMIT;
+        while Instant::now() < until && !self.closing.load(Ordering::Acquire) {
+            // Nothing comes of a wake-up that was meant for a worker that left by itself.
+            if let Ok(Some(request)) = old.server.recv_timeout(LATE_LIMIT / 10) {
+                self.take(request);
+                until = Instant::now() + LATE_LIMIT;
             }
         }
     }
@@ -328,7 +342,7 @@ fn generation(folder: &Path, number: u64) -> io::Result<Generation> {
     // Left by an attempt that got no further than this.
     drop(std::fs::remove_file(&path));
     let server = Server::http_unix(&path).map_err(io::Error::other)?;
-    Ok(Generation { number, server: Arc::new(server), path })
+    Ok(Generation { number, server: Arc::new(server), path, left: Arc::default() })
 }
 
 fn private_folder() -> DirBuilder {
@@ -351,5 +365,8 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 pub(super) const TAKEN_LIMIT: Duration = Duration::from_secs(2);
 /// A worker writes its reply from memory; this is for a bug, not for a wait.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
+/// How long after its end a former tiny_http may still be brought requests: they are written at
+/// once or not at all, and `TAKEN_LIMIT` is when the front gives them up.
+const LATE_LIMIT: Duration = Duration::from_secs(1);
 /// How often a new connection is tried.
 const OPEN_ATTEMPTS: usize = 3;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ impl Edge {
     /// Errors: the folder, a socket or a thread cannot be made.
     pub fn start(
         listening: Vec<Listening>,
-        folder: &PathBuf,
+        folder: &Path,
         policy: Policy,
         interfaces: Arc<Interfaces>,
         limits: EdgeLimits,

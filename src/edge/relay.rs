@@ -130,7 +130,7 @@ impl Relay<'_> {
 fn call_this_thread(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
         // Only for whoever looks at the threads.
-        drop(rustix::thread::set_name(&name));
+        rustix::thread::set_name(&name).unwrap_or_default();
     }
 }
 

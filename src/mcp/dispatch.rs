@@ -180,9 +180,11 @@ fn initialize(id: &RequestId, params: &Map<String, Value>) -> Result<Step, RpcEr
         info.and_then(Value::as_str).unwrap_or("?").to_owned()
     };
     let client = format!("{} {}", info("name"), info("version"));
-    let mut server = json!({ "name": SERVER_NAME, "version": SERVER_VERSION });
+    let mut server = Map::new();
+    server.insert("name".into(), SERVER_NAME.into());
+    server.insert("version".into(), SERVER_VERSION.into());
     if revision.has_structured_results() {
-        server["title"] = SERVER_TITLE.into();
+        server.insert("title".into(), SERVER_TITLE.into());
     }
     let result = json!({
         "protocolVersion": revision.as_str(),
@@ -214,14 +216,16 @@ pub fn progress(
     message: &str,
     revision: Revision,
 ) -> String {
-    let mut params = json!({ "progressToken": token.0, "progress": number(progress) });
+    let mut params = Map::new();
+    params.insert("progressToken".into(), token.0.clone());
+    params.insert("progress".into(), number(progress));
     if let Some(total) = total {
-        params["total"] = number(total);
+        params.insert("total".into(), number(total));
     }
     if revision.has_annotations() {
-        params["message"] = message.into();
+        params.insert("message".into(), message.into());
     }
-    super::jsonrpc::notification("notifications/progress", &params)
+    super::jsonrpc::notification("notifications/progress", &Value::Object(params))
 }
 
 /// Whole numbers go out as integers, which every client prints well.

@@ -19,6 +19,7 @@ pub enum Lane {
 /// Hints of a tool (`annotations`, since 2025-03-26). Hints, not promises: a client must not
 /// trust them from a server it does not trust.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent hints, named by the protocol")]
 pub struct Annotations {
     /// Changes nothing.
     pub read_only: bool,

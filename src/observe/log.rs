@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use env_logger::{Builder, Logger, Target, fmt::Formatter};
 use log::{LevelFilter, Log, Metadata, Record};
+use time::OffsetDateTime;
 
 /// Logs to stderr and, where `file` is given, to its end too, so that a service's journal and a
 /// file of one's own can be had together. `filter` is env_logger's: `level` and `module=level`,
@@ -103,11 +104,28 @@ fn builder(filter: &str, target: Target) -> Builder {
 
 /// Escapes the whole message once more: a line of the log is one line, whoever forgot what.
 fn line(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let (time, level, target) = (out.timestamp(), record.level(), record.target());
+    let (time, level, target) = (Timestamp::now(), record.level(), record.target());
     let style = out.default_level_style(level);
     let message = record.args().to_string();
     let message = Escaped { text: &message, chars_max: usize::MAX };
     writeln!(out, "{time} {style}{level:<5}{style:#} {target}: {message}")
+}
+
+/// A moment as RFC 3339 in UTC, to the second.
+struct Timestamp(OffsetDateTime);
+
+impl Timestamp {
+    fn now() -> Self {
+        Self(OffsetDateTime::now_utc())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, (hour, minute, second)) = (self.0.date(), self.0.to_hms());
+        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+        write!(f, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
 }
 
 struct Escaped<'a> {

@@ -29,7 +29,14 @@ impl Status {
         let error = state.last_error.map(|error| {
             json!({ "code": error.code, "message": error.text, "age_s": error.age.as_secs() })
         });
-        let mut body = json!({
+        let certificate = self.certificates.as_ref().map(|certificates| {
+            let summary = certificates.summary();
+            json!({
+                "expires": summary.not_after, "not_after_s": summary.not_after_s,
+                "names": summary.names,
+            })
+        });
+        json!({
             "sessions": {
                 "open": sessions.open, "opened": sessions.opened,
                 "ended_slow": sessions.slow, "ended_evicted": sessions.evicted,
@@ -46,14 +53,7 @@ impl Status {
                 "last_success_age_s": state.last_success_age.map(|age| age.as_secs()),
                 "last_error": error,
             },
-        });
-        if let Some(certificates) = &self.certificates {
-            let summary = certificates.summary();
-            body["certificate"] = json!({
-                "expires": summary.not_after, "not_after_s": summary.not_after_s,
-                "names": summary.names,
-            });
-        }
-        body
+            "certificate": certificate,
+        })
     }
 }

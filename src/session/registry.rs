@@ -184,8 +184,12 @@ impl Registry {
         let (outbox, sent) =
             Outbox::new(self.limits.outbox_events_max, self.limits.outbox_bytes_max);
         let mut map = lock(&self.map);
-        let evicted =
-            if map.sessions.len() >= self.limits.streams_max { expendable(&map) } else { None };
+        // Taken out under the lock: of streams that open together each makes room of its own.
+        let full = map.sessions.len() >= self.limits.streams_max;
+        let evicted = full.then(|| expendable(&map)).flatten();
+        if let Some(evicted) = &evicted {
+            map.sessions.remove(&evicted.id);
+        }
         // A client that reconnects goes on with what it negotiated before, perhaps with a server
         // that has been restarted since: it may insist on the fields of that revision, while no
         // client minds fields of a newer one.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::edge::{Exchange, Reply};
 use crate::mcp::SERVER_VERSION;
@@ -23,14 +23,16 @@ pub struct Health {
 
 impl Health {
     pub(super) fn answer(&self, exchange: Exchange) {
-        let mut body = json!({ "status": "ok", "version": SERVER_VERSION });
+        let mut body = Map::new();
+        body.insert("status".into(), "ok".into());
+        body.insert("version".into(), SERVER_VERSION.into());
         if exchange.admitted.principal.is_some() {
-            body["uptime_s"] = self.started.elapsed().as_secs().into();
-            if let (Value::Object(body), Value::Object(more)) = (&mut body, (self.source)()) {
+            body.insert("uptime_s".into(), self.started.elapsed().as_secs().into());
+            if let Value::Object(more) = (self.source)() {
                 body.extend(more);
             }
         }
-        let reply = Reply::json(200, body.to_string().into_bytes());
+        let reply = Reply::json(200, Value::Object(body).to_string().into_bytes());
         exchange.respond(reply.with("Cache-Control", "no-store"));
     }
 }

@@ -20,6 +20,7 @@ use crate::session::{Ended, Next, Refused, Registry, Sent, Session, SessionId};
 use crate::worker::lock;
 
 /// What this transport needs to know.
+#[derive(Clone, Copy, Debug)]
 pub struct SseSettings {
     /// Milliseconds of silence after which a comment goes out.
     pub heartbeat_ms: u64,
@@ -98,7 +99,7 @@ impl Sse {
     fn check(
         &self,
         exchange: &Exchange,
-    ) -> Result<(Arc<Session>, Vec<Result<Message, Malformed>>), Reply> {
+    ) -> Result<(Arc<Session>, Messages), Reply> {
         let head = &exchange.admitted.head;
         let id = head.query.as_deref().and_then(session_id).ok_or_else(|| {
             problem(400, "session_id_missing", "POST to the URL that GET /sse announced")
@@ -216,6 +217,9 @@ impl fmt::Debug for Sse {
         f.debug_struct("Sse").field("registry", &self.registry).finish_non_exhaustive()
     }
 }
+
+/// The messages of one body; in a batch, each may be malformed on its own.
+type Messages = Vec<Result<Message, Malformed>>;
 
 /// What one session's stream brings; its reader is the client's own thread.
 struct Stream {

@@ -190,7 +190,7 @@ fn once_a_token_exists_everyone_needs_one() {
     let gate = Gate::new(Some(TOKEN), false);
     for peer in [HOME, "127.0.0.1", STRANGER] {
         assert_eq!(gate.ask(peer, PRIVATE), Err(Refusal::TokenMissing), "{peer}");
-        for wrong in ["", "x", &TOKEN[1..], &TOKEN.to_uppercase(), &format!("{TOKEN}x")] {
+        for wrong in ["x", &TOKEN[1..], &TOKEN.to_uppercase(), &format!("{TOKEN}x")] {
             let head = format!("{PRIVATE}\r\nAuthorization: Bearer {wrong}");
             assert_eq!(gate.ask(peer, &head), Err(Refusal::TokenInvalid), "{peer} {wrong}");
         }
@@ -201,7 +201,9 @@ fn once_a_token_exists_everyone_needs_one() {
                 Some(Principal::Token { .. })
             ));
         }
-        // Neither in the query nor under another scheme.
+        // Neither an empty one, nor in the query, nor under another scheme.
+        let empty = format!("{PRIVATE}\r\nAuthorization: Bearer ");
+        assert_eq!(gate.ask(peer, &empty), Err(Refusal::TokenMissing));
         let query = format!("POST /private?access_token={TOKEN} HTTP/1.1\r\nHost: desk");
         assert_eq!(gate.ask(peer, &query), Err(Refusal::TokenMissing));
         let basic = format!("{PRIVATE}\r\nAuthorization: Basic {TOKEN}");

@@ -186,6 +186,7 @@ impl Rig {
 
     /// With limits of the test's own.
     pub(super) fn with(change: impl FnOnce(&mut EdgeLimits)) -> Self {
+        drop(env_logger::Builder::from_default_env().try_init());
         let mut limits = LIMITS;
         change(&mut limits);
         let scratch = Scratch::new();
@@ -405,14 +406,17 @@ impl Client {
     /// The next reply with its whole body.
     pub(super) fn reply(&mut self) -> Got {
         let mut got = self.head();
-        if let Some(length) = got.field("content-length") {
-            let length: usize = length.parse().unwrap();
-            self.until(|inbound| inbound.len() >= length);
-            got.body = self.inbound.drain(..length).collect();
-        } else if got.status != 204 {
-            panic!("neither a length nor a 204: {got:?}");
+        if got.status != 204 {
+            got.body = self.body(&got);
         }
         got
+    }
+
+    /// The body behind a head that has come.
+    pub(super) fn body(&mut self, head: &Got) -> Vec<u8> {
+        let length = head.field("content-length").unwrap().parse().unwrap();
+        self.until(|inbound| inbound.len() >= length);
+        self.inbound.drain(..length).collect()
     }
 
     /// The status of the next reply; `None` when the connection ends before.
@@ -479,12 +483,16 @@ impl Client {
 
     fn until(&mut self, enough: impl Fn(&[u8]) -> bool) {
         while !enough(&self.inbound) {
-            let so_far = String::from_utf8_lossy(&self.inbound).into_owned();
             match self.more() {
-                Ok(more) => assert!(more, "the connection ended behind {so_far:?}"),
-                Err(error) => panic!("{error} behind {so_far:?}"),
+                Ok(more) => assert!(more, "the connection ended behind {}", self.so_far()),
+                Err(error) => panic!("{error} behind {}", self.so_far()),
             }
         }
+    }
+
+    fn so_far(&self) -> String {
+        let tail = self.inbound.len().saturating_sub(1000);
+        format!("{:?}", String::from_utf8_lossy(&self.inbound[tail..]))
     }
 
     /// Reads once; `false` at the end.
