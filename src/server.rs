@@ -68,16 +68,11 @@ impl Server {
         let upstream = Arc::new(upstream(config)?);
         let limits = &config.limits;
         let registry = Arc::new(Registry::new(session_limits(limits)));
-        let lanes = Arc::new(Lanes::start(&lane_limits(limits)).map_err(StartError::Threads)?);
-        let toolbox = Toolbox::new(
-            Arc::clone(&upstream),
-            Defaults { model: config.upstream.model.clone() },
-        );
+        let lanes = Arc::new(Lanes::new(&lane_limits(limits)));
+        let toolbox =
+            Toolbox::new(Arc::clone(&upstream), Defaults { model: config.upstream.model.clone() });
         let sse = Arc::new(Sse::new(
-            SseSettings {
-                heartbeat_ms: limits.heartbeat_ms,
-                random,
-            },
+            SseSettings { heartbeat_ms: limits.heartbeat_ms, random },
             Dispatcher::new(Arc::new(toolbox)),
             Arc::clone(&registry),
             Arc::clone(&lanes),
@@ -227,9 +222,10 @@ fn listen(
 /// some systems, so a long temporary folder is passed over.
 fn inner_folder() -> Result<PathBuf, StartError> {
     let random = random().ok_or(StartError::Random)?;
-    let name = random.iter().take(8).fold(String::from("local-llm-mcp-"), |name, byte| {
-        name + &format!("{byte:02x}")
-    });
+    let name = random
+        .iter()
+        .take(8)
+        .fold(String::from("local-llm-mcp-"), |name, byte| name + &format!("{byte:02x}"));
     let temporary = std::env::temp_dir();
     let short = temporary.as_os_str().len() < 60;
     Ok(if short { temporary } else { PathBuf::from("/tmp") }.join(name))

@@ -135,8 +135,7 @@ impl Crew {
             if left.is_zero() {
                 return false;
             }
-            roster =
-                self.left.wait_timeout(roster, left).unwrap_or_else(PoisonError::into_inner).0;
+            roster = self.left.wait_timeout(roster, left).unwrap_or_else(PoisonError::into_inner).0;
             roster.ended.extend(ended);
         }
     }
@@ -161,12 +160,16 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolFull;
 
-/// A fixed number of threads behind a bounded queue.
+/// A bounded number of threads behind a bounded queue. A thread is started when a job finds none
+/// idle, and stays: a house without calls costs no stacks.
 ///
 /// The queue is a lock and a condition, not a channel: channels spin and yield before they sleep,
 /// which on two cores costs more than the whole hand-over.
 pub struct Pool {
     shared: Arc<PoolShared>,
+    name: String,
+    threads_max: usize,
+    stack_bytes: usize,
     workers: Mutex<Vec<Worker>>,
 }
 
@@ -181,50 +184,75 @@ struct PoolShared {
 struct Queue {
     jobs: VecDeque<Job>,
     running: usize,
+    idle: usize,
+    started: usize,
     closed: bool,
 }
 
 impl Pool {
-    /// Starts `threads` threads named `name-0`, `name-1`, … with `waiting_max` places in the queue.
-    /// Errors: the system refuses a thread.
-    pub fn new(
-        name: &str,
-        threads: usize,
-        waiting_max: usize,
-        stack_bytes: usize,
-    ) -> io::Result<Self> {
-        let shared = Arc::new(PoolShared {
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            jobs_max: threads + waiting_max,
-        });
-        let mut workers = Vec::with_capacity(threads);
-        for n in 0..threads {
-            let shared = Arc::clone(&shared);
-            workers.push(Worker::spawn(&format!("{name}-{n}"), stack_bytes, move || {
-                while let Some(job) = shared.next() {
-                    if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                        log::error!("a job ended by a panic; please report it");
-                    }
-                    lock(&shared.queue).running -= 1;
-                }
-            })?);
+    /// A pool of at most `threads_max` threads named `name-0`, `name-1`, … with `waiting_max` places
+    /// in its queue.
+    #[must_use]
+    pub fn new(name: &str, threads_max: usize, waiting_max: usize, stack_bytes: usize) -> Self {
+        let jobs_max = threads_max + waiting_max;
+        Self {
+            shared: Arc::new(PoolShared {
+                queue: Mutex::default(),
+                wake: Condvar::new(),
+                jobs_max,
+            }),
+            name: name.to_owned(),
+            threads_max,
+            stack_bytes,
+            workers: Mutex::default(),
         }
-        Ok(Self { shared, workers: Mutex::new(workers) })
     }
 
     /// Hands a job to the pool. Errors: [`PoolFull`], and the job is dropped.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
         let job: Job = Box::new(job);
-        {
+        let starts = {
             let mut queue = lock(&self.shared.queue);
             if queue.closed || queue.running + queue.jobs.len() >= self.shared.jobs_max {
                 return Err(PoolFull);
             }
             queue.jobs.push_back(job);
-        }
+            let starts = queue.jobs.len() > queue.idle && queue.started < self.threads_max;
+            queue.started += usize::from(starts);
+            starts.then_some(queue.started)
+        };
         self.shared.wake.notify_one();
+        match starts.map(|number| self.start(number)) {
+            Some(Err(error)) => self.start_failed(&error),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&self, number: usize) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let name = format!("{}-{}", self.name, number - 1);
+        let worker = Worker::spawn(&name, self.stack_bytes, move || {
+            while let Some(job) = shared.next() {
+                if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                    log::error!("a job ended by a panic; please report it");
+                }
+                lock(&shared.queue).running -= 1;
+            }
+        })?;
+        lock(&self.workers).push(worker);
         Ok(())
+    }
+
+    /// The threads that there are go on; without any, the job is given back.
+    fn start_failed(&self, error: &io::Error) -> Result<(), PoolFull> {
+        log::error!("the system refuses another thread: {error}");
+        let mut queue = lock(&self.shared.queue);
+        queue.started -= 1;
+        if queue.started > 0 {
+            return Ok(());
+        }
+        drop(queue.jobs.pop_back());
+        Err(PoolFull)
     }
 
     /// Takes no more jobs and joins the threads after those that are queued. Not from one of the
@@ -249,7 +277,9 @@ impl PoolShared {
             if queue.closed {
                 return None;
             }
+            queue.idle += 1;
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
         }
     }
 }
@@ -262,7 +292,10 @@ impl Drop for Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("jobs_max", &self.shared.jobs_max).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("name", &self.name)
+            .field("threads_max", &self.threads_max)
+            .finish_non_exhaustive()
     }
 }
 
@@ -298,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_full_pool_refuses_and_a_panic_costs_one_job() {
-        let pool = Pool::new("test", 1, 1, 128 * 1024).unwrap();
+        let pool = Pool::new("test", 1, 1, 128 * 1024);
         let (gate, wait) = bounded::<()>(0);
         let (said, hear) = bounded::<()>(4);
         let begun = said.clone();
@@ -313,6 +346,29 @@ mod tests {
         assert_eq!(pool.submit(|| {}), Err(PoolFull));
         gate.send(()).unwrap();
         hear.recv_timeout(Duration::from_secs(10)).unwrap();
+        pool.close();
+        assert_eq!(pool.submit(|| {}), Err(PoolFull));
+    }
+
+    #[test]
+    fn a_pool_starts_threads_as_they_are_needed() {
+        let pool = Pool::new("test", 2, 4, 128 * 1024);
+        assert_eq!(lock(&pool.workers).len(), 0);
+        // Jobs that wait for each other in pairs need both threads at once.
+        let meeting = Arc::new(std::sync::Barrier::new(2));
+        let (said, hear) = bounded::<()>(4);
+        for _ in 0..4 {
+            let (meeting, said) = (Arc::clone(&meeting), said.clone());
+            pool.submit(move || {
+                meeting.wait();
+                said.send(()).unwrap();
+            })
+            .unwrap();
+        }
+        for _ in 0..4 {
+            hear.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
+        assert_eq!(lock(&pool.workers).len(), 2);
     }
 
     #[test]

@@ -15,12 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use super::error::Refusal;
 use super::inner::{self, Inner, TICKET_FIELD, Whereabouts};
 use super::pending::Pending;
 use super::stream::{EventSource, Handed};
+use super::wire::wait;
 use super::{Admitted, Handler, Reply};
 use crate::worker::{Latch, Worker, lock};
 
@@ -207,7 +209,7 @@ impl House {
         match sent {
             // Not in the table any more: it was taken in this very moment.
             Ok((connection, number, taken))
-                if taken.wait(TAKEN_LIMIT) || !self.pending.forget(number) =>
+                if is_taken(&connection, &taken) || !self.pending.forget(number) =>
             {
                 drop(opening);
                 Ok(Inner { socket: connection, generation: now.number, number })
@@ -247,16 +249,15 @@ impl House {
             match mine.server.recv() {
                 Ok(request) => self.take(request),
                 Err(error) => {
-                    let now = lock(&self.current).number;
-                    if now == mine.number && !self.closing.load(Ordering::Acquire) {
-                        log::error!("the inner listener failed: {error}; building a new one");
-                        self.rebuild(mine.number);
-                    }
                     let next = lock(&self.current).clone();
                     if next.number != mine.number {
                         self.leave(&mine);
+                        mine = next;
+                    } else if !self.closing.load(Ordering::Acquire) {
+                        // Its connections go on. Whoever wants a new one is refused and builds a
+                        // new listener; before that it would only fail for the same reason.
+                        log::error!("the inner listener failed: {error}");
                     }
-                    mine = next;
                 }
             }
         }
@@ -345,6 +346,22 @@ fn generation(folder: &Path, number: u64) -> io::Result<Generation> {
     Ok(Generation { number, server: Arc::new(server), path, left: Arc::default() })
 }
 
+/// Waits until a worker has taken a new connection's request, or the connection is dead: a
+/// listener that ends takes those with it that it has not accepted yet.
+fn is_taken(connection: &UnixStream, taken: &Latch) -> bool {
+    let deadline = Instant::now() + TAKEN_LIMIT;
+    while Instant::now() < deadline {
+        if taken.wait(LOOK_AGAIN_AFTER) {
+            return true;
+        }
+        let mut fds = [PollFd::new(connection, PollFlags::IN)];
+        if wait(&mut fds, Some(Duration::ZERO)).is_ok_and(|ready| ready) {
+            return false;
+        }
+    }
+    false
+}
+
 fn private_folder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
@@ -365,8 +382,10 @@ const IDLE_CONNECTIONS_MAX: usize = 32;
 pub(super) const TAKEN_LIMIT: Duration = Duration::from_secs(2);
 /// A worker writes its reply from memory; this is for a bug, not for a wait.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
+/// How often a new connection is looked at in that time; it is taken in well under a millisecond.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How long after its end a former tiny_http may still be brought requests: they are written at
 /// once or not at all, and `TAKEN_LIMIT` is when the front gives them up.
-const LATE_LIMIT: Duration = Duration::from_secs(1);
+const LATE_LIMIT: Duration = Duration::from_millis(300);
 /// How often a new connection is tried.
 const OPEN_ATTEMPTS: usize = 3;

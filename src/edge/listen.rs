@@ -172,6 +172,7 @@ impl Edge {
                 crew: Arc::clone(&edge.crew),
                 sleeper: sleeper.try_clone()?,
                 distrust_said: None,
+                exhaustion_said: None,
             };
             let run = || accept.run();
             let worker = Worker::spawn(&format!("accept-{n}"), ACCEPT_STACK_BYTES, run)?;
@@ -232,6 +233,7 @@ struct Accept {
     crew: Arc<Crew>,
     sleeper: UnixStream,
     distrust_said: Option<Arc<AtomicU64>>,
+    exhaustion_said: Option<Instant>,
 }
 
 impl Accept {
@@ -258,7 +260,7 @@ impl Accept {
 
     /// No accept error ends the loop: the peer's are its own business, and for ours something is
     /// closed first.
-    fn accept_failed(&self, error: &io::Error) {
+    fn accept_failed(&mut self, error: &io::Error) {
         let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
         let exhausted = [
             rustix::io::Errno::MFILE,
@@ -267,7 +269,11 @@ impl Accept {
             rustix::io::Errno::NOMEM,
         ];
         if code.is_some_and(|code| exhausted.contains(&code)) {
-            log::warn!("cannot accept a connection: {error}; closing an idle one");
+            // It comes again and again until descriptors are back; one line tells it.
+            if self.exhaustion_said.is_none_or(|said| said.elapsed() > SAY_AGAIN_AFTER) {
+                self.exhaustion_said = Some(Instant::now());
+                log::warn!("cannot accept a connection: {error}; closing idle ones");
+            }
             self.front.connections.relieve(RELIEF_WAIT);
         } else {
             log::debug!("a connection was gone before it was accepted: {error}");
@@ -371,6 +377,8 @@ const BACKLOG: i32 = 1024;
 const ROOM_WAIT: Duration = Duration::from_millis(500);
 /// How long to wait after an accept error whose cause is unknown.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// How often a want of descriptors is told.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long to wait for descriptors to come back.
 const RELIEF_WAIT: Duration = Duration::from_millis(100);
 /// After force, threads only have to notice.

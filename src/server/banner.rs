@@ -15,13 +15,17 @@ pub(super) fn text(config: &Config, server: &Server) -> String {
     for bound in server.bound() {
         let urls = urls(*bound, server);
         let (first, rest) = urls.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
-        let more = if rest.is_empty() { String::new() } else { format!("     (and {})", rest.join(", ")) };
+        let more =
+            if rest.is_empty() { String::new() } else { format!("     (and {})", rest.join(", ")) };
         line(&mut text, &format!("  {first}{more}"));
     }
     if let Some(certificates) = &server.certificates {
         let summary = certificates.summary();
         let (path, names) = (summary.path.display(), summary.names.join(", "));
-        line(&mut text, &format!("  certificate  {path}  until {}  for {names}", summary.not_after));
+        line(
+            &mut text,
+            &format!("  certificate  {path}  until {}  for {names}", summary.not_after),
+        );
         if let Some(authority) = &summary.authority {
             let (path, print) = (authority.path.display(), &authority.fingerprint);
             line(&mut text, &format!("               CA {path}  SHA-256 {print}"));
@@ -52,7 +56,9 @@ pub(super) fn upstream(upstream: &Upstream, found: &Result<Probe, UpstreamError>
 fn access(config: &Config, server: &Server) -> String {
     let tokens = server.authenticator.tokens();
     match (tokens, config.home_open) {
-        (0, _) => format!("home network only, no token (set one with: {SERVER_NAME} token add NAME)"),
+        (0, _) => {
+            format!("home network only, no token (set one with: {SERVER_NAME} token add NAME)")
+        }
         (n, false) => format!("with a token only ({n} valid)"),
         (n, true) => format!("home network without a token, everyone else with one ({n} valid)"),
     }
@@ -60,9 +66,8 @@ fn access(config: &Config, server: &Server) -> String {
 
 /// The URLs of a listener, the one for other machines first.
 fn urls(bound: Bound, server: &Server) -> Vec<String> {
-    let url = |host: &str| {
-        format!("{}://{host}:{}/sse", bound.scheme.as_str(), bound.address.port())
-    };
+    let url =
+        |host: &str| format!("{}://{host}:{}/sse", bound.scheme.as_str(), bound.address.port());
     let ip = bound.address.ip().to_canonical();
     if !ip.is_unspecified() {
         let mut urls = vec![url(&host_text(ip))];
@@ -79,8 +84,7 @@ fn urls(bound: Bound, server: &Server) -> Vec<String> {
         .filter(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
         .collect();
     addresses.sort_by_key(|address| (address.is_ipv6(), !is_private(*address)));
-    let mut urls: Vec<String> =
-        addresses.iter().map(|address| url(&host_text(*address))).collect();
+    let mut urls: Vec<String> = addresses.iter().map(|address| url(&host_text(*address))).collect();
     urls.push(url("localhost"));
     urls
 }
@@ -113,7 +117,10 @@ fn snippet(text: &mut String, server: &Server) {
         line(text, "Safer, since it checks whom it talks to: fetch the CA once on the laptop,");
         line(text, &format!("  curl -k -o local-llm-ca.pem {ca_url}"));
         line(text, "  openssl x509 -in local-llm-ca.pem -noout -fingerprint -sha256");
-        line(text, "compare the fingerprint with the one above, and put in place of the \"env\" line:");
+        line(
+            text,
+            "compare the fingerprint with the one above, and put in place of the \"env\" line:",
+        );
         line(text, "  \"env\": { \"NODE_EXTRA_CA_CERTS\": \"/full/path/to/local-llm-ca.pem\" }");
     } else {
         entry(text, &[url.as_str()], None, token);

@@ -2,7 +2,6 @@
 //! own, quick ones on the very thread that took them while enough others are free, else on a second
 //! pool. Measured, the hand-over to another thread costs more than the rest of a quick call.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde_json::json;
@@ -34,26 +33,27 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts the threads of both lanes. Errors: the system refuses a thread.
-    pub fn start(limits: &LaneLimits) -> io::Result<Self> {
-        Ok(Self {
+    /// Both lanes, without a thread yet.
+    #[must_use]
+    pub fn new(limits: &LaneLimits) -> Self {
+        Self {
             slow: Pool::new(
                 "slow",
                 limits.calls_running_max,
                 limits.calls_waiting_max,
                 CALL_STACK_BYTES,
-            )?,
+            ),
             quick: Pool::new(
                 "quick",
                 limits.quick_calls_running_max,
                 limits.quick_calls_waiting_max,
                 CALL_STACK_BYTES,
-            )?,
+            ),
             at_once: AtomicUsize::new(0),
             at_once_max: limits.quick_calls_at_once_max,
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Runs a call on its lane; a quick one perhaps on this thread, before this returns.

@@ -86,12 +86,21 @@ impl Sse {
         if let Some(revision) = version.and_then(Revision::known) {
             self.registry.hint(&session, revision);
         }
+        // What a later message may refer to is noted before its sender hears that this one was
+        // accepted: another worker may take that one first.
+        let noted: Vec<Noted> = messages
+            .into_iter()
+            .filter_map(|message| match message {
+                Ok(message) => self.note(&session, message),
+                Err(malformed) => Some(Noted::Reply(malformed.reply())),
+            })
+            .collect();
         // The answer comes before the work (2024-11-05, transports).
         exchange.respond(Reply::text(202, "Accepted"));
-        for message in messages {
-            match message {
-                Ok(message) => self.step(&session, message),
-                Err(malformed) => self.send(&session, malformed.reply()),
+        for noted in noted {
+            match noted {
+                Noted::Reply(reply) => self.send(&session, reply),
+                Noted::Call(call, cancel) => self.call(&session, call, cancel),
             }
         }
     }
@@ -130,29 +139,33 @@ impl Sse {
         }
     }
 
-    fn step(self: &Arc<Self>, session: &Arc<Session>, message: Message) {
+    /// Notes what a message changes in its session, and says what is left to do for it.
+    fn note(&self, session: &Session, message: Message) -> Option<Noted> {
         match self.dispatcher.step(message, session.revision()) {
-            Step::Reply(reply) => self.send(session, reply),
+            Step::Reply(reply) => Some(Noted::Reply(reply)),
             Step::Initialized { revision, client, reply } => {
                 self.registry.settle(session, revision);
                 let short = session.id().short();
                 log::info!("session={short} {} speaks {revision}", escaped(&client));
-                self.send(session, reply);
+                Some(Noted::Reply(reply))
             }
-            Step::Call(call) => self.call(session, call),
-            Step::Cancel(id) => session.in_flight.cancel(&id, Reason::Requested),
-            Step::Nothing => {}
+            Step::Call(call) => Some(match session.in_flight.enter(&call.id) {
+                Some(cancel) => Noted::Call(call, cancel),
+                None => {
+                    let what = "a request with this id is still being worked on";
+                    let error = RpcError::new(ErrorCode::INVALID_REQUEST, what);
+                    Noted::Reply(error_reply(Some(&call.id), &error))
+                }
+            }),
+            Step::Cancel(id) => {
+                session.in_flight.cancel(&id, Reason::Requested);
+                None
+            }
+            Step::Nothing => None,
         }
     }
 
-    fn call(self: &Arc<Self>, session: &Arc<Session>, call: Call) {
-        let Some(cancel) = session.in_flight.enter(&call.id) else {
-            let error = RpcError::new(
-                ErrorCode::INVALID_REQUEST,
-                "a request with this id is still being worked on",
-            );
-            return self.send(session, error_reply(Some(&call.id), &error));
-        };
+    fn call(self: &Arc<Self>, session: &Arc<Session>, call: Call, cancel: Cancel) {
         // Ended between the POST's check and here: nobody else would stop this call.
         if session.has_ended() {
             return session.in_flight.leave(&call.id);
@@ -220,6 +233,14 @@ impl fmt::Debug for Sse {
 
 /// The messages of one body; in a batch, each may be malformed on its own.
 type Messages = Vec<Result<Message, Malformed>>;
+
+/// What is left to do for a message after its POST was answered.
+enum Noted {
+    /// Send this.
+    Reply(String),
+    /// Run this; it can be cancelled already.
+    Call(Call, Cancel),
+}
 
 /// What one session's stream brings; its reader is the client's own thread.
 struct Stream {

@@ -2,6 +2,12 @@
 
 /// The rooms and who may use whom.
 mod architecture;
+/// Who is let in, by home rule and by token.
+mod access;
+/// What the person who starts the server reads, and pastes.
+mod banner;
+/// The protocol: negotiation, tools, calls, cancelling.
+mod calls;
 /// Certificates: made, renewed, loaded, refused and taken up anew.
 mod certificates;
 /// The command line of the real binary.
@@ -10,8 +16,16 @@ mod cli;
 mod edge;
 /// Random bytes against the strict parsers.
 mod head_properties;
+/// `/health`, `/`, `/ca.pem`, and paths that are not there.
+mod health;
+/// Listeners, and a certificate that is renewed under open streams.
+mod house;
 /// Folders for tests, and waiting.
 mod scratch;
+/// Signals, drains, and what is left afterwards.
+mod shutdown;
+/// HTTP+SSE on the wire.
+mod sse;
 mod support;
 
 /// The model server behind us: its kinds, its failures, and stopping it.

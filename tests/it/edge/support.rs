@@ -186,7 +186,6 @@ impl Rig {
 
     /// With limits of the test's own.
     pub(super) fn with(change: impl FnOnce(&mut EdgeLimits)) -> Self {
-        drop(env_logger::Builder::from_default_env().try_init());
         let mut limits = LIMITS;
         change(&mut limits);
         let scratch = Scratch::new();

@@ -216,14 +216,25 @@ impl Connection {
 
     /// The head of the next reply; its body stays to be read.
     pub(crate) fn head(&mut self) -> Got {
-        let line = String::from_utf8(self.through(b"\r\n\r\n").unwrap()).unwrap();
-        let mut lines = line.split("\r\n");
+        self.try_head().unwrap()
+    }
+
+    /// The same; `None` when the connection ends before.
+    pub(crate) fn try_head(&mut self) -> Option<Got> {
+        let text = match self.through(b"\r\n\r\n") {
+            Ok(bytes) => String::from_utf8(bytes).unwrap(),
+            Err(error) => {
+                assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "no reply");
+                return None;
+            }
+        };
+        let mut lines = text.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let fields = lines
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        Got { status, fields, body: Vec::new() }
+        Some(Got { status, fields, body: Vec::new() })
     }
 
     /// The next chunk of a chunked reply; `None` at its orderly end. Errors: it was cut off.
