@@ -182,17 +182,9 @@ impl House {
         }
     }
 
-    /// Where the request of a connection is; asked when its reply is late.
-    pub(super) fn whereabouts(&self, inner: &Inner) -> Whereabouts {
-        if !self.pending.waits(inner.number) {
-            Whereabouts::Taken
-        } else if lock(&self.current).number == inner.generation {
-            Whereabouts::Queued
-        } else if self.pending.forget(inner.number) {
-            Whereabouts::Lost
-        } else {
-            Whereabouts::Taken
-        }
+    /// Takes the request of a connection back that broke before its reply.
+    pub(super) fn forget(&self, inner: &Inner) {
+        self.pending.forget(inner.number);
     }
 
     fn open_and_send(&self, admitted: &Arc<Admitted>, body: &[u8]) -> io::Result<Inner> {

@@ -15,17 +15,6 @@ pub(super) struct Inner {
     pub(super) number: u64,
 }
 
-/// Where a request is that has no reply yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whereabouts {
-    /// A worker has it.
-    Taken,
-    /// It waits for a worker.
-    Queued,
-    /// It went to a tiny_http that is no more; nobody will ever take it.
-    Lost,
-}
-
 /// Writes a request: nothing of it but the method and the body is the client's. The worker finds the
 /// rest by the ticket, so that tiny_http, which reads heads byte by byte, has little to read.
 /// Errors: the connection is broken, or nobody reads it.

@@ -14,6 +14,8 @@ use crate::worker::{Latch, lock};
 /// A request that was sent and that no worker has taken yet.
 struct Waiting {
     admitted: Arc<Admitted>,
+    /// The number of the tiny_http that it went to.
+    generation: u64,
     /// Opened when a worker takes it; only the first request of a connection is waited for.
     taken: Option<Arc<Latch>>,
 }
@@ -36,9 +38,14 @@ impl Pending {
     }
 
     /// Puts a request in and returns its number; `taken` is opened when a worker asks for it.
-    pub(super) fn insert(&self, admitted: Arc<Admitted>, taken: Option<Arc<Latch>>) -> u64 {
+    pub(super) fn insert(
+        &self,
+        admitted: Arc<Admitted>,
+        generation: u64,
+        taken: Option<Arc<Latch>>,
+    ) -> u64 {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        lock(&self.waiting).insert(number, Waiting { admitted, taken });
+        lock(&self.waiting).insert(number, Waiting { admitted, generation, taken });
         number
     }
 
@@ -51,16 +58,16 @@ impl Pending {
     pub(super) fn redeem(&self, ticket: &str) -> Option<Arc<Admitted>> {
         let (number, secret) = ticket.split_once('.')?;
         let number = (secret == self.secret).then(|| number.parse().ok())??;
-        let Waiting { admitted, taken } = lock(&self.waiting).remove(&number)?;
+        let Waiting { admitted, taken, .. } = lock(&self.waiting).remove(&number)?;
         if let Some(taken) = taken {
             taken.open();
         }
         Some(admitted)
     }
 
-    /// Whether no worker has it yet.
-    pub(super) fn waits(&self, number: u64) -> bool {
-        lock(&self.waiting).contains_key(&number)
+    /// Whether some request to the tiny_http of this number waits for a worker.
+    pub(super) fn waits_at(&self, generation: u64) -> bool {
+        lock(&self.waiting).values().any(|waiting| waiting.generation == generation)
     }
 
     /// Takes a request back; says whether it still waited, so that no worker will ever have it.

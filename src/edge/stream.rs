@@ -5,12 +5,20 @@
 //! session, and a hand-over less for every event.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
+#[cfg(not(target_os = "linux"))]
+use std::io::{Read, Write};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(not(target_os = "linux"))]
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use rustix::event::{EventfdFlags, eventfd};
 
 /// What an event stream is to bring. Dropped when the stream has ended, for whatever reason.
 pub trait EventSource: Send {
@@ -45,7 +53,7 @@ pub enum Pull {
 pub struct Bell(Arc<Rope>);
 
 struct Rope {
-    end: UnixStream,
+    bell: Chime,
     rung: AtomicBool,
 }
 
@@ -53,8 +61,7 @@ impl Bell {
     /// Wakes the stream's thread, or does nothing when the stream is over.
     pub fn ring(&self) {
         if !self.0.rung.swap(true, Ordering::AcqRel) {
-            // A full or closed pipe means that it is awake or gone.
-            drop((&self.0.end).write(&[1]));
+            self.0.bell.strike();
         }
     }
 }
@@ -65,28 +72,81 @@ impl fmt::Debug for Bell {
     }
 }
 
-/// A stream that the house has handed over: its source, and the other end of its bell.
+/// A descriptor that becomes readable from another thread.
+#[cfg(target_os = "linux")]
+struct Chime(OwnedFd);
+
+#[cfg(target_os = "linux")]
+impl Chime {
+    fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?))
+    }
+
+    fn strike(&self) {
+        // Fails only when it was struck 2^64 times unheard; then it is readable all the same.
+        rustix::io::write(&self.0, &1_u64.to_ne_bytes()).unwrap_or_default();
+    }
+
+    fn hear(&self) {
+        // Nothing there means that the wake was for something else.
+        rustix::io::read(&self.0, &mut [0; 8]).unwrap_or_default();
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl AsFd for Chime {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The same where there is no eventfd.
+#[cfg(not(target_os = "linux"))]
+struct Chime(UnixStream, UnixStream);
+
+#[cfg(not(target_os = "linux"))]
+impl Chime {
+    fn new() -> io::Result<Self> {
+        let (hammer, ear) = UnixStream::pair()?;
+        hammer.set_nonblocking(true)?;
+        ear.set_nonblocking(true)?;
+        Ok(Self(hammer, ear))
+    }
+
+    fn strike(&self) {
+        // A full pipe means that it is readable already.
+        drop((&self.0).write(&[1]));
+    }
+
+    fn hear(&self) {
+        drop((&self.1).read(&mut [0; 8]));
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl AsFd for Chime {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+}
+
+/// A stream that the house has handed over: its source and its bell.
 pub(super) struct Handed {
     pub(super) source: Box<dyn EventSource>,
-    ear: UnixStream,
     rope: Arc<Rope>,
 }
 
 impl Handed {
     /// Ties a bell to a source. Errors: no descriptors.
     pub(super) fn new(mut source: Box<dyn EventSource>) -> io::Result<Self> {
-        let (end, ear) = UnixStream::pair()?;
-        end.set_nonblocking(true)?;
-        ear.set_nonblocking(true)?;
-        let rope = Arc::new(Rope { end, rung: AtomicBool::new(false) });
+        let rope = Arc::new(Rope { bell: Chime::new()?, rung: AtomicBool::new(false) });
         source.begin(Bell(Arc::clone(&rope)));
-        Ok(Self { source, ear, rope })
+        Ok(Self { source, rope })
     }
 
     /// Takes the ring that woke this thread; whatever was sent before it is there to be pulled.
     pub(super) fn hear(&self) {
-        let mut rings = [0; 8];
-        drop((&self.ear).read(&mut rings));
+        self.rope.bell.hear();
         // Reads what the ringer wrote, so that what it did before is seen after this.
         self.rope.rung.swap(false, Ordering::AcqRel);
     }
@@ -94,7 +154,7 @@ impl Handed {
 
 impl AsFd for Handed {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ear.as_fd()
+        self.rope.bell.as_fd()
     }
 }
 

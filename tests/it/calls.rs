@@ -267,12 +267,13 @@ fn a_cancel_right_behind_its_call_is_never_lost() {
     // A batch gives the other worker time to overtake.
     let list = json!({ "jsonrpc": "2.0", "id": "l", "method": "tools/list" });
     let chat = json!({ "name": "chat", "arguments": { "message": "never mind" } });
-    let call = json!({ "jsonrpc": "2.0", "id": "c", "method": "tools/call", "params": chat });
+    let call = json!({ "jsonrpc": "2.0", "id": 0, "method": "tools/call", "params": chat });
     let mut batch = vec![list; 40];
     batch.push(call);
-    for _ in 0..5 {
+    for id in 0..5 {
+        batch[40]["id"] = id.into();
         session.send(&json!(batch));
-        session.notify("notifications/cancelled", &json!({ "requestId": "c" }));
+        session.notify("notifications/cancelled", &json!({ "requestId": id }));
         for _ in 0..40 {
             assert_eq!(session.message()["id"], "l");
         }

@@ -48,7 +48,7 @@ PYTHON_SDK = Kind("Python SDK", "python", False, "2025-11-25")
 CURL = Kind("curl", "curl", False, "2024-11-05", True)
 
 
-def connect(children, tools, kind, product, way, folder, options=(), environment=None):
+def connect(children, tools, kind, product, way, folder, options=(), environment=None, url=None):
     """Starts a client of this kind against the product; it has not said anything yet."""
     settings = bare_environment(folder, MCP_REMOTE_CONFIG_DIR=folder / "mcp-auth")
     if kind.needs == "node":
@@ -60,7 +60,7 @@ def connect(children, tools, kind, product, way, folder, options=(), environment
         settings["TRUST"] = {PLAIN: "", TRUSTED: str(product.ca_file), UNVERIFIED: "anything"}[way]
     settings.update(environment or {})
     folder.mkdir(parents=True, exist_ok=True)
-    return Client(kind, children.start(kind.name, command(tools, kind, product.url, options), settings, folder))
+    return Client(kind, children.start(kind.name, command(tools, kind, url or product.url, options), settings, folder))
 
 
 def command(tools, kind, url, options):

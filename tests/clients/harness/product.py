@@ -59,7 +59,8 @@ class Product:
 
     def command(self, *words):
         """Runs one of the binary's commands with this server's settings and returns what it printed."""
-        child = self._children.start("command", [self._binary, *words], self._environment, self.state)
+        environment = self._environment | {"PORT": str(self.port)}
+        child = self._children.start("command", [self._binary, *words], environment, self.state)
         if child.wait(COMMAND_SECONDS_MAX) != 0:
             raise Late(f"{' '.join(words)} failed: {child.tail()}")
         return "\n".join(child.output.finished())

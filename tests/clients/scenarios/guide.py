@@ -23,10 +23,10 @@ class Row:
             scene.children, house.tools, scene.folder / "server", "https", self.upstream, **environment).start()
         self.client_folder = scene.folder / "client"
 
-    def connect(self, *options, way=clients.TRUSTED, product=None, environment=None):
+    def connect(self, *options, way=clients.TRUSTED, product=None, environment=None, url=None):
         return clients.connect(
             self._scene.children, self._tools, clients.NEWEST, product or self.product, way,
-            self.client_folder, options, environment)
+            self.client_folder, options, environment, url)
 
     def serves(self, client):
         """Shakes hands and lists the models."""

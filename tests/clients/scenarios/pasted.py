@@ -24,12 +24,12 @@ def entry_in(text, name):
     return entry
 
 
-def options_of(entry, url):
-    """What an entry passes to mcp-remote besides the URL, after a look at how it calls it."""
+def connect(row, entry, way):
+    """Runs an entry, after a look at how it calls mcp-remote."""
     expect(entry["command"] == "npx", f"the command is {entry['command']}")
-    fetch, package, address, *options = entry["args"]
-    expect((fetch, package, address) == ("-y", "mcp-remote", url), f"the arguments are {entry['args']}")
-    return options
+    fetch, package, url, *options = entry["args"]
+    expect((fetch, package) == ("-y", "mcp-remote"), f"the arguments are {entry['args']}")
+    return row.connect(*options, way=way, environment=entry.get("env"), url=url)
 
 
 def banner(report, house):
@@ -40,9 +40,7 @@ def banner(report, house):
         environment = bare_environment(scene.folder)
 
         def as_printed():
-            entry = entry_in(said, "local-llm")
-            row.serves(row.connect(
-                *options_of(entry, row.product.url), way=clients.PLAIN, environment=entry.get("env")))
+            row.serves(connect(row, entry_in(said, "local-llm"), clients.PLAIN))
 
         def fetched_authority():
             fetch = next(line for line in said.splitlines() if line.strip().startswith("curl "))
@@ -73,8 +71,7 @@ def added_token(report, house):
             row.is_turned_away(row.connect(), "--header")
 
         def opens_with_its_entry():
-            options = options_of(printed, row.product.url)
-            row.serves(row.connect(*options, environment=printed["env"]))
+            row.serves(connect(row, printed, clients.TRUSTED))
 
         report.steps("token add beside a running server", [
             ("closes the house to who has none", closes_the_house),
