@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags};
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use super::error::Refusal;
-use super::inner::{self, Inner, TICKET_FIELD, Whereabouts};
+use super::inner::{self, Inner, TICKET_FIELD};
 use super::pending::Pending;
 use super::stream::{EventSource, Handed};
 use super::wire::wait;
@@ -151,11 +151,10 @@ impl House {
     ///
     /// Errors: [`Refusal::Unavailable`] when no worker takes it.
     pub(super) fn send(&self, admitted: &Arc<Admitted>, body: &[u8]) -> Result<Inner, Refusal> {
-        let pooled = lock(&self.idle).pop();
-        if let Some(Inner { socket, generation, .. }) = pooled {
+        if let Some(inner) = self.borrow(admitted) {
             // It may have died with a former tiny_http; then a new one is opened below.
-            if let Ok(number) = self.write(&socket, admitted, body, None) {
-                return Ok(Inner { socket, generation, number });
+            if self.write(&inner, admitted, body).is_ok() {
+                return Ok(inner);
             }
         }
         for attempt in 0..OPEN_ATTEMPTS {
@@ -168,6 +167,15 @@ impl House {
             }
         }
         Err(Refusal::Unavailable)
+    }
+
+    /// Takes a pooled connection, its request already in the table: both under the lock of `idle`, so
+    /// that a rebuild, which takes it too, sees the connection here or the request there.
+    fn borrow(&self, admitted: &Arc<Admitted>) -> Option<Inner> {
+        let mut idle = lock(&self.idle);
+        let Inner { socket, generation, .. } = idle.pop()?;
+        let number = self.pending.insert(Arc::clone(admitted), generation, None);
+        Some(Inner { socket, generation, number })
     }
 
     /// Gives a connection back whose reply has been read to its end.
@@ -190,21 +198,20 @@ impl House {
     fn open_and_send(&self, admitted: &Arc<Admitted>, body: &[u8]) -> io::Result<Inner> {
         let opening = lock(&self.opening);
         let now = lock(&self.current).clone();
-        let sent = UnixStream::connect(&now.path).and_then(|connection| {
-            connection.set_write_timeout(Some(TAKEN_LIMIT))?;
-            connection.set_read_timeout(Some(REPLY_LIMIT))?;
-            let taken = Arc::new(Latch::default());
+        let taken = Arc::new(Latch::default());
+        let sent = UnixStream::connect(&now.path).and_then(|socket| {
+            socket.set_write_timeout(Some(TAKEN_LIMIT))?;
+            socket.set_read_timeout(Some(REPLY_LIMIT))?;
             let told = Some(Arc::clone(&taken));
-            let number = self.write(&connection, admitted, body, told)?;
-            Ok((connection, number, taken))
+            let number = self.pending.insert(Arc::clone(admitted), now.number, told);
+            let inner = Inner { socket, generation: now.number, number };
+            self.write(&inner, admitted, body).map(|()| inner)
         });
         match sent {
             // Not in the table any more: it was taken in this very moment.
-            Ok((connection, number, taken))
-                if is_taken(&connection, &taken) || !self.pending.forget(number) =>
-            {
+            Ok(inner) if is_taken(&inner.socket, &taken) || !self.pending.forget(inner.number) => {
                 drop(opening);
-                Ok(Inner { socket: connection, generation: now.number, number })
+                Ok(inner)
             }
             Ok(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no worker took the request")),
             Err(error) => {
@@ -219,20 +226,13 @@ impl House {
         }
     }
 
-    fn write(
-        &self,
-        connection: &UnixStream,
-        admitted: &Arc<Admitted>,
-        body: &[u8],
-        taken: Option<Arc<Latch>>,
-    ) -> io::Result<u64> {
-        let number = self.pending.insert(Arc::clone(admitted), taken);
-        let ticket = self.pending.ticket(number);
-        let written = inner::write_request(connection, &ticket, &admitted.head, body);
+    fn write(&self, inner: &Inner, admitted: &Admitted, body: &[u8]) -> io::Result<()> {
+        let ticket = self.pending.ticket(inner.number);
+        let written = inner::write_request(&inner.socket, &ticket, &admitted.head, body);
         if written.is_err() {
-            self.pending.forget(number);
+            self.forget(inner);
         }
-        written.map(|()| number)
+        written
     }
 
     fn work(&self) {
@@ -261,12 +261,13 @@ impl House {
         if old.left.fetch_add(1, Ordering::AcqRel) + 1 < WORKERS {
             return;
         }
-        let mut until = Instant::now() + LATE_LIMIT;
-        while Instant::now() < until && !self.closing.load(Ordering::Acquire) {
-            // Nothing comes of a wake-up that was meant for a worker that left by itself.
-            if let Ok(Some(request)) = old.server.recv_timeout(LATE_LIMIT / 10) {
+        let deadline = Instant::now() + LATE_LIMIT;
+        while self.pending.waits_at(old.number)
+            && Instant::now() < deadline
+            && !self.closing.load(Ordering::Acquire)
+        {
+            if let Ok(Some(request)) = old.server.recv_timeout(LOOK_AGAIN_AFTER) {
                 self.take(request);
-                until = Instant::now() + LATE_LIMIT;
             }
         }
     }
@@ -371,13 +372,13 @@ const WORKER_STACK_BYTES: usize = 512 * 1024;
 /// Connections kept for the next request; each holds one of tiny_http's threads.
 const IDLE_CONNECTIONS_MAX: usize = 32;
 /// How long a worker may take to report a new connection's first request.
-pub(super) const TAKEN_LIMIT: Duration = Duration::from_secs(2);
+const TAKEN_LIMIT: Duration = Duration::from_secs(2);
 /// A worker writes its reply from memory; this is for a bug, not for a wait.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 /// How often a new connection is looked at in that time; it is taken in well under a millisecond.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
-/// How long after its end a former tiny_http may still be brought requests: they are written at
-/// once or not at all, and `TAKEN_LIMIT` is when the front gives them up.
-const LATE_LIMIT: Duration = Duration::from_millis(300);
+/// How long a former tiny_http is waited for to read what was sent to it: it does so at once, if its
+/// threads get to run.
+const LATE_LIMIT: Duration = Duration::from_secs(10);
 /// How often a new connection is tried.
 const OPEN_ATTEMPTS: usize = 3;

@@ -2,127 +2,229 @@
 //! when the client left.
 
 use std::io;
-use std::time::Instant;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::reply::{Finished, Seen, Taken, head, left, look, poll_both, write_deadline};
-use super::stream::{Handed, Pull};
+use super::reply::{Finished, Seen, Taken, head, left, look, poll_both};
+use super::stream::{Ear, EventSource, Handed, Pull};
 use super::wire::Wire;
 use super::{Admitted, EdgeLimits};
 use crate::cancel::Reason;
+use crate::worker::lock;
 
 /// Brings an event stream to the client until one side ends it.
 pub(super) fn stream(
-    wire: &mut Wire,
-    mut handed: Handed,
+    wire: Wire,
+    handed: Handed,
     taken: &Taken,
     admitted: &Admitted,
     limits: &EdgeLimits,
-) -> Finished {
-    call_this_thread(&handed.source.name());
+) -> (Wire, Finished) {
+    let Handed { source, ear } = handed;
+    call_this_thread(&source.name());
     let chunked = !admitted.head.http_1_0;
-    // The stream keeps its connection busy for good, so it is not offered for another request.
-    let opening = head(taken.status, &taken.lines, None, !chunked, chunked);
-    let mut relay = Relay { wire, chunked, limits, bytes: 0 };
-    if let Err(error) = relay.run(opening, &mut handed, admitted) {
+    let watch = Watch { socket: wire.socket(), heartbeat: source.heartbeat() };
+    let relay = Relay {
+        wire,
+        source,
+        chunked,
+        // The stream keeps its connection busy for good, so it is not offered for another request.
+        // The head goes out with the first event, at once.
+        unsent: head(taken.status, &taken.lines, None, !chunked, chunked),
+        write_limit: Duration::from_millis(limits.write_ms_max),
+        spoken: Instant::now(),
+        bytes: 0,
+        state: State::Open,
+    };
+    let relay = Arc::new(Mutex::new(Some(relay)));
+    let other = Arc::clone(&relay);
+    // Whoever rings while this thread is at work wakes it instead; see `Bell::ring`.
+    ear.deliver_with(move || {
+        let mut relay = try_lock(&other);
+        relay.as_mut().and_then(|relay| relay.as_mut()).is_some_and(Relay::send_at_once)
+    });
+    let ended = watch.run(&relay, &ear, admitted);
+    let last = lock(&relay).take();
+    if let Err(error) = ended {
         left(admitted, &error);
     }
-    let bytes = relay.bytes;
     admitted.gone.fire(Reason::ClientLeft);
-    Finished { status: taken.status, bytes, keep: false, inner: None }
+    let (wire, bytes) = match last {
+        Some(relay) => (relay.wire, relay.bytes),
+        None => (Wire::new(watch.socket, None), 0),
+    };
+    (wire, Finished { status: taken.status, bytes, keep: false, inner: None })
 }
 
-/// An event stream on its way.
-struct Relay<'a> {
-    wire: &'a mut Wire,
-    chunked: bool,
-    limits: &'a EdgeLimits,
-    bytes: u64,
+/// What the stream's own thread does: waits for rings, for silence, and for the client to leave.
+struct Watch {
+    socket: Arc<TcpStream>,
+    heartbeat: Duration,
 }
 
-impl Relay<'_> {
-    /// Sends what the source brings until its end (`Ok`), or until the client left (`Err`).
-    fn run(&mut self, head: Vec<u8>, handed: &mut Handed, admitted: &Admitted) -> io::Result<()> {
-        let mut watched = !self.wire.has_ended();
-        // The head goes out with the first event, at once.
-        let mut ended = self.send_waiting(head, handed)?;
-        let mut spoken = Instant::now();
-        while !ended {
-            let silence = handed.source.heartbeat().saturating_sub(spoken.elapsed());
-            let (rung, client) = poll_both(handed, self.wire, watched, Some(silence));
+impl Watch {
+    /// Until the source's end (`Ok`), or until the client left (`Err`).
+    fn run(&self, relay: &Mutex<Option<Relay>>, ear: &Ear, admitted: &Admitted) -> io::Result<()> {
+        let mut watched = true;
+        let mut client = PollFlags::empty();
+        loop {
+            let spoken = {
+                let mut relay = lock(relay);
+                let Some(relay) = relay.as_mut() else { return Ok(()) };
+                relay.send_waiting()?;
+                if relay.state == State::Ended {
+                    return relay.last_chunk();
+                }
+                if client.contains(PollFlags::IN) {
+                    watched = relay.hear_client()?;
+                }
+                if relay.spoken.elapsed() >= self.heartbeat {
+                    relay.comment(HEARTBEAT)?;
+                }
+                relay.spoken
+            };
+            let silence = self.heartbeat.saturating_sub(spoken.elapsed());
+            let rung;
+            (rung, client) = poll_both(ear, &*self.socket, watched, Some(silence));
             if rung {
-                handed.hear();
-                ended = self.send_waiting(Vec::new(), handed)?;
-                spoken = Instant::now();
-            } else if spoken.elapsed() >= handed.source.heartbeat() {
-                self.comment(HEARTBEAT)?;
-                spoken = Instant::now();
+                ear.hear();
             }
             if client.intersects(PollFlags::ERR | PollFlags::HUP) || admitted.gone.is_fired() {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            if client.contains(PollFlags::IN) {
-                match look(self.wire) {
-                    // A stream's client has nothing more to say; what it says is dropped.
-                    Seen::More => self.wire.take(usize::MAX),
-                    // A plain client sent FIN: if it is gone altogether it answers the next bytes
-                    // with a reset, and a comment is the smallest thing to ask with.
-                    Seen::HalfClosed => {
-                        watched = false;
-                        self.comment(PROBE)?;
-                    }
-                    Seen::Left => return Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There may be more.
+    Open,
+    /// The source has ended.
+    Ended,
+    /// A write failed; the stream's own thread ends it.
+    Broken,
+}
+
+/// An event stream on its way. Whoever holds its lock sends, in the order of the source.
+struct Relay {
+    wire: Wire,
+    source: Box<dyn EventSource>,
+    chunked: bool,
+    /// Framed bytes that the socket has not taken.
+    unsent: Vec<u8>,
+    write_limit: Duration,
+    /// When something was last sent.
+    spoken: Instant,
+    bytes: u64,
+    state: State,
+}
+
+impl Relay {
+    /// Sends all that waits, without waiting for the client; `false` when that did not do.
+    fn send_at_once(&mut self) -> bool {
+        while self.state == State::Open && self.unsent.is_empty() && !self.wire.is_behind() {
+            self.gather();
+            if self.unsent.is_empty() {
+                return self.state == State::Open;
+            }
+            self.spoken = Instant::now();
+            match self.wire.write_now(&self.unsent) {
+                Ok(taken) if taken == self.unsent.len() => self.unsent = Vec::new(),
+                Ok(taken) => drop(self.unsent.drain(..taken)),
+                Err(_) => self.state = State::Broken,
+            }
+        }
+        false
+    }
+
+    /// Sends all that waits, for as long as the client may take.
+    fn send_waiting(&mut self) -> io::Result<()> {
+        if self.state == State::Broken {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        self.wire.flush(self.deadline())?;
+        loop {
+            if self.state == State::Open {
+                self.gather();
+            }
+            if self.unsent.is_empty() {
+                return Ok(());
+            }
+            self.wire.write(&self.unsent, self.deadline())?;
+            self.unsent = Vec::new();
+            self.spoken = Instant::now();
+        }
+    }
+
+    /// Frames what the source has, several events in one chunk.
+    fn gather(&mut self) {
+        let mut events = Vec::new();
+        while events.len() < TOGETHER_BYTES {
+            match self.source.pull(&mut events) {
+                Pull::Some => {}
+                Pull::None => break,
+                Pull::End => {
+                    self.state = State::Ended;
+                    break;
                 }
             }
         }
-        if self.chunked {
-            self.wire.write(LAST_CHUNK, write_deadline(self.limits))?;
-        }
-        Ok(())
+        self.frame(&events);
     }
 
-    /// Sends all that waits, several events in one write; `true` at the source's end.
-    fn send_waiting(&mut self, mut framed: Vec<u8>, handed: &mut Handed) -> io::Result<bool> {
-        loop {
-            let mut events = Vec::new();
-            let mut pulled = Pull::Some;
-            while pulled == Pull::Some && events.len() < TOGETHER_BYTES {
-                pulled = handed.source.pull(&mut events);
-            }
-            self.frame(&events, &mut framed);
-            drop(events);
-            if !framed.is_empty() {
-                self.wire.write(&framed, write_deadline(self.limits))?;
-                framed.clear();
-            }
-            match pulled {
-                Pull::Some => {}
-                Pull::None => return Ok(false),
-                Pull::End => return Ok(true),
-            }
-        }
-    }
-
-    fn comment(&mut self, comment: &[u8]) -> io::Result<()> {
-        let mut framed = Vec::new();
-        self.frame(comment, &mut framed);
-        self.wire.write(&framed, write_deadline(self.limits))
-    }
-
-    fn frame(&mut self, events: &[u8], out: &mut Vec<u8>) {
+    fn frame(&mut self, events: &[u8]) {
         if events.is_empty() {
             return;
         }
         self.bytes += events.len() as u64;
         if self.chunked {
-            out.reserve(events.len() + 16);
-            out.extend_from_slice(format!("{:x}\r\n", events.len()).as_bytes());
+            self.unsent.reserve(events.len() + 16);
+            self.unsent.extend_from_slice(format!("{:x}\r\n", events.len()).as_bytes());
         }
-        out.extend_from_slice(events);
+        self.unsent.extend_from_slice(events);
         if self.chunked {
-            out.extend_from_slice(b"\r\n");
+            self.unsent.extend_from_slice(b"\r\n");
         }
+    }
+
+    fn comment(&mut self, comment: &[u8]) -> io::Result<()> {
+        self.frame(comment);
+        self.send_waiting()
+    }
+
+    fn last_chunk(&mut self) -> io::Result<()> {
+        if self.chunked { self.wire.write(LAST_CHUNK, self.deadline()) } else { Ok(()) }
+    }
+
+    /// Reads what the client sent; says whether it is still to be watched.
+    fn hear_client(&mut self) -> io::Result<bool> {
+        match look(&mut self.wire) {
+            // A stream's client has nothing more to say; what it says is dropped.
+            Seen::More => {
+                self.wire.take(usize::MAX);
+                Ok(true)
+            }
+            // A plain client sent FIN: if it is gone altogether it answers the next bytes with a
+            // reset, and a comment is the smallest thing to ask with.
+            Seen::HalfClosed => self.comment(PROBE).map(|()| false),
+            Seen::Left => Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.write_limit
+    }
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 

@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags};
 use super::budget::{Budget, Share};
 use super::error::{Refusal, reason_phrase};
 use super::head::{Head, Method};
-use super::http::{House, TAKEN_LIMIT};
-use super::inner::{Inner, Whereabouts};
+use super::http::House;
+use super::inner::Inner;
 use super::relay;
 use super::wire::{Got, Wire, wait};
 use super::{Admitted, EdgeLimits, Reply};
@@ -55,17 +55,14 @@ pub(super) fn bring(
     budget: &Arc<Budget>,
 ) -> Finished {
     let lost = Finished { status: 0, bytes: 0, keep: false, inner: None };
-    let taken = match await_reply(wire, &inner, admitted, house) {
-        Awaited::Reply => take(&inner.socket, limits, budget),
-        Awaited::Lost => Err(Refusal::Unavailable),
-        Awaited::Left => {
-            admitted.gone.fire(Reason::ClientLeft);
-            return lost;
-        }
-    };
-    let taken = match taken {
+    if !await_reply(wire, &inner.socket, admitted) {
+        admitted.gone.fire(Reason::ClientLeft);
+        return lost;
+    }
+    let taken = match take(&inner.socket, limits, budget) {
         Ok(taken) => taken,
         Err(refusal) => {
+            house.forget(&inner);
             let keep = admitted.head.keep_alive && !refusal.closes();
             let reply = Reply::from(&refusal);
             let written = send(wire, &reply, Some(&admitted.head), keep, limits);
@@ -77,7 +74,11 @@ pub(super) fn bring(
         // The inner connection has done its work; the stream does not hold it.
         Some(handed) if admitted.head.method != Method::Head => {
             house.give_back(inner);
-            relay::stream(wire, handed, &taken, admitted, limits)
+            // The stream owns the client's end until it is over.
+            let own = std::mem::replace(wire, Wire::new(wire.socket(), None));
+            let finished;
+            (*wire, finished) = relay::stream(own, handed, &taken, admitted, limits);
+            finished
         }
         _ => Finished { inner: Some(inner), ..whole(wire, &taken, admitted, limits) },
     }
@@ -107,45 +108,27 @@ pub(super) fn send(
     wire.write(&bytes, write_deadline(limits)).is_ok()
 }
 
-/// What became of the wait for a reply.
-enum Awaited {
-    /// It begins.
-    Reply,
-    /// The client left before.
-    Left,
-    /// No worker will ever have the request.
-    Lost,
-}
-
-/// Polls both ends until one of the three has happened.
-fn await_reply(wire: &mut Wire, inner: &Inner, admitted: &Admitted, house: &House) -> Awaited {
+/// Polls both ends until the reply begins; `false` when the client left before.
+fn await_reply(wire: &mut Wire, inner: &UnixStream, admitted: &Admitted) -> bool {
     let mut watched = !wire.has_ended();
-    let mut limit = Some(TAKEN_LIMIT);
     loop {
-        let (reply, client) = poll_both(&inner.socket, wire, watched, limit);
+        let (reply, client) = poll_both(inner, wire, watched, None);
         if reply {
-            return Awaited::Reply;
+            return true;
         }
         if client.intersects(PollFlags::ERR | PollFlags::HUP) {
-            return Awaited::Left;
-        }
-        if client.is_empty() && limit.is_some() {
-            match house.whereabouts(inner) {
-                Whereabouts::Taken => limit = None,
-                Whereabouts::Queued => {}
-                Whereabouts::Lost => return Awaited::Lost,
-            }
+            return false;
         }
         if client.contains(PollFlags::IN) {
             match look(wire) {
                 Seen::More => watched = wire.inbound().len() < PIPELINED_BYTES_MAX,
                 // A plain client may close its sending side and wait for the reply.
                 Seen::HalfClosed => watched = false,
-                Seen::Left => return Awaited::Left,
+                Seen::Left => return false,
             }
         }
         if admitted.gone.is_fired() {
-            return Awaited::Left;
+            return false;
         }
     }
 }
@@ -170,12 +153,12 @@ pub(super) fn look(wire: &mut Wire) -> Seen {
 /// Whether the inner end is ready, and what the client's socket says.
 pub(super) fn poll_both(
     inner: &impl AsFd,
-    wire: &Wire,
+    client: &impl AsFd,
     watched: bool,
     limit: Option<Duration>,
 ) -> (bool, PollFlags) {
     let flags = if watched { PollFlags::IN } else { PollFlags::empty() };
-    let mut fds = [PollFd::new(inner, PollFlags::IN), PollFd::new(wire, flags)];
+    let mut fds = [PollFd::new(inner, PollFlags::IN), PollFd::new(client, flags)];
     if wait(&mut fds, limit).is_err() {
         return (true, PollFlags::empty());
     }

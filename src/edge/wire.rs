@@ -128,6 +128,50 @@ impl Wire {
         }
     }
 
+    /// Writes what can be written without waiting and returns how much of it was taken; under TLS
+    /// what was taken may still wait for a [`Self::flush`]. Errors: the connection is broken.
+    pub(super) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        for piece in bytes.chunks(TLS_PIECE_BYTES) {
+            let written = match &mut self.tls {
+                None => interrupted(|| (&*self.socket).write(piece)),
+                Some(tls) => tls.writer().write_all(piece).map(|()| piece.len()),
+            };
+            match written {
+                Ok(length) => taken += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+            match self.flush(Instant::now()) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
+                flushed => flushed?,
+            }
+            if taken % TLS_PIECE_BYTES != 0 {
+                // A short write: the socket is full.
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Whether encrypted bytes wait for the socket.
+    pub(super) fn is_behind(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Writes the encrypted bytes that wait. Errors: as of [`Self::write`].
+    pub(super) fn flush(&mut self, deadline: Instant) -> io::Result<()> {
+        match &mut self.tls {
+            None => Ok(()),
+            Some(tls) => flush_tls(tls, &self.socket, deadline),
+        }
+    }
+
+    /// The socket, to be polled.
+    pub(super) fn socket(&self) -> Arc<TcpStream> {
+        Arc::clone(&self.socket)
+    }
+
     /// Says that nothing more will be sent (`close_notify` under TLS, then FIN), and drops what
     /// still comes (a refused body), so that the peer reads our last reply instead of a reset: as
     /// long as it goes on sending without a pause of `pause`, and at most `linger`.

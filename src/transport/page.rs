@@ -1,14 +1,23 @@
 //! `GET /`: what this is and where to connect, as JSON or as a short page.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::edge::{Exchange, Reply};
 use crate::mcp::{SERVER_NAME, SERVER_VERSION};
 
 pub(super) fn answer(exchange: Exchange) {
     let accept = exchange.admitted.head.field("accept").unwrap_or_default();
-    let reply = if accept.contains("text/html") { page(&exchange) } else { summary() };
+    let reply = match &exchange.admitted.principal {
+        None => Reply::json(200, little().to_string().into_bytes()),
+        Some(_) if accept.contains("text/html") => page(&exchange),
+        Some(_) => summary(),
+    };
     exchange.respond(reply.with("Cache-Control", "no-store").with("Vary", "Accept"));
+}
+
+/// What callers without a token read of this server, once tokens exist.
+pub(super) fn little() -> Value {
+    json!({ "status": "ok", "version": SERVER_VERSION })
 }
 
 fn summary() -> Reply {
