@@ -41,7 +41,7 @@
 //! 6. A tool asks the [`upstream`] and returns a result; a failure is a result too. The reply and
 //!    all progress go into the session's outbox, which is bounded and never blocks the one who
 //!    sends.
-//! 7. An event stream is sent by the client's own connection thread, renamed `sse-…`: it takes the
+//! 7. An event stream is sent by the client's own connection thread, renamed `sse-…`. It takes the
 //!    [`edge::EventSource`] that `transport::sse` handed over, sleeps until the [`edge::Bell`]
 //!    rings, the client leaves, or the heartbeat is due, and pulls what waits.
 //!
@@ -97,10 +97,10 @@
 //!   down.
 //! - No worker that waits on a client, and no lock held across I/O or a callback.
 //! - No thread without a name and somebody who joins it, but for those inside tiny_http.
-//! - No byte of a stranger's body in memory: the gate decides first.
+//! - No stranger's body is read: the gate decides first.
 //! - No text of a client behind the edge that the edge did not write again.
 //! - No tool failure as a protocol error: it is a result that says what happened and what to do.
-//! - No token, key or message in the log; no token on disk, only its digest; no secret as a flag.
+//! - No token or key in the log at any level, none on disk but as a digest, none as a flag.
 //! - No panic on input from outside: `unwrap`, `expect` and indexing are lints, and a bug that
 //!   panics all the same ends one request.
 //! - No file of the owner's that is written over: certificates of others are only read.

@@ -127,6 +127,16 @@ pub(crate) struct Counts {
     pub(crate) stalled: usize,
 }
 
+impl Counts {
+    /// What `GET /stand-in/counts` answers, for tests that run the example.
+    fn to_json(self) -> String {
+        let Self { started, finished, aborted, lists, .. } = self;
+        format!(
+            r#"{{"lists":{lists},"started":{started},"finished":{finished},"aborted":{aborted}}}"#
+        )
+    }
+}
+
 /// A running stand-in; it stops when this is dropped.
 pub(crate) struct StandIn {
     address: SocketAddr,
@@ -349,6 +359,10 @@ fn answer(
     }
     if script.token.is_some() && script.token != request.token {
         return send(stream, 401, UNAUTHORIZED);
+    }
+    if target == "GET /stand-in/counts" {
+        let counts = shared.lock().counts;
+        return send(stream, 200, &counts.to_json());
     }
     match (target, script.kind) {
         ("POST /v1/chat/completions", _) => chat(stream, shared, script, &request.body),
