@@ -165,6 +165,7 @@ impl Refusal {
 }
 
 impl fmt::Display for Refusal {
+    #[expect(clippy::too_many_lines, reason = "one sentence a refusal: a table in all but form")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadHead(what) | Self::BadBody(what) => write!(f, "{what}"),

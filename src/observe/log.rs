@@ -4,7 +4,9 @@
 //! - warn: something was refused or works worse than it should.
 //! - info: start, stop, one access line an exchange.
 //! - debug: decisions and expected ends of connections; no contents.
-//! - trace: contents of messages too. Tokens and keys at no level.
+//! - trace: left out of release builds, since libraries write contents there.
+//!
+//! Tokens and keys at no level.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};

@@ -33,7 +33,7 @@ pub(super) fn text(config: &Config, server: &Server) -> String {
     }
     line(&mut text, &format!("  access       {}", access(config, server)));
     line(&mut text, "  stop         Ctrl-C");
-    snippet(&mut text, server);
+    snippet(&mut text, config, server);
     text
 }
 
@@ -66,8 +66,7 @@ fn access(config: &Config, server: &Server) -> String {
 
 /// The URLs of a listener, the one for other machines first.
 fn urls(bound: Bound, server: &Server) -> Vec<String> {
-    let url =
-        |host: &str| format!("{}://{host}:{}/sse", bound.scheme.as_str(), bound.address.port());
+    let url = |host: &str| url_of(bound, host);
     let ip = bound.address.ip().to_canonical();
     if !ip.is_unspecified() {
         let mut urls = vec![url(&host_text(ip))];
@@ -89,6 +88,31 @@ fn urls(bound: Bound, server: &Server) -> Vec<String> {
     urls
 }
 
+fn url_of(bound: Bound, host: &str) -> String {
+    format!("{}://{host}:{}/sse", bound.scheme.as_str(), bound.address.port())
+}
+
+/// The URL to paste: the public one where there is one, else one that the certificate is for, since
+/// clients hold its names against the URL.
+fn pasted(bound: Bound, config: &Config, server: &Server) -> Option<String> {
+    if let Some(public) = &config.public_url {
+        return Some(format!("{public}/sse"));
+    }
+    let first = urls(bound, server).into_iter().next();
+    let summary = server.certificates.as_ref().map(|certificates| certificates.summary());
+    // Our own certificate has every address of this machine.
+    let foreign = summary.filter(|it| bound.scheme == Scheme::Https && it.authority.is_none());
+    let Some(summary) = foreign else { return first };
+    let typed = summary.names.iter().filter(|name| !name.starts_with('*'));
+    let best = typed.min_by_key(|name| {
+        let address = name.parse::<IpAddr>();
+        let here = *name == "localhost" || address.as_ref().is_ok_and(IpAddr::is_loopback);
+        (here, address.is_ok())
+    });
+    let host = best.map(|name| name.parse().map_or_else(|_| name.clone(), host_text));
+    host.map(|host| url_of(bound, &host)).or(first)
+}
+
 fn is_private(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if v4.is_private())
 }
@@ -101,17 +125,16 @@ fn host_text(address: IpAddr) -> String {
 }
 
 /// The entry for Claude Desktop that works as pasted, and the safer one.
-fn snippet(text: &mut String, server: &Server) {
+fn snippet(text: &mut String, config: &Config, server: &Server) {
     let https = server.bound().iter().find(|bound| bound.scheme == Scheme::Https);
     let Some(bound) = https.or_else(|| server.bound().first()) else { return };
-    let urls = urls(*bound, server);
-    let Some(url) = urls.first() else { return };
-    let token = server.authenticator.required();
-    let own_ca = server.certificates.as_ref().is_some_and(|c| c.summary().authority.is_some());
+    let Some(url) = pasted(*bound, config, server) else { return };
+    // With the home rule beside the tokens, a laptop at home needs none.
+    let token = !server.authenticator.home_rule();
     line(text, "\nClaude Desktop, on the laptop: add this to claude_desktop_config.json");
-    if bound.scheme == Scheme::Http {
+    if url.starts_with("http://") {
         entry(text, &[url.as_str(), "--allow-http"], None, token);
-    } else if own_ca {
+    } else if shows_own_certificate(&url, config, server) {
         entry(text, &[url.as_str()], Some(("NODE_TLS_REJECT_UNAUTHORIZED", "0")), token);
         let ca_url = url.replace("/sse", "/ca.pem");
         line(text, "Safer, since it checks whom it talks to: fetch the CA once on the laptop,");
@@ -121,24 +144,37 @@ fn snippet(text: &mut String, server: &Server) {
             text,
             "compare the fingerprint with the one above, and put in place of the \"env\" line:",
         );
-        line(text, "  \"env\": { \"NODE_EXTRA_CA_CERTS\": \"/full/path/to/local-llm-ca.pem\" }");
+        let ca = Some(("NODE_EXTRA_CA_CERTS", "/full/path/to/local-llm-ca.pem"));
+        line(text, &format!("  \"env\": {{ {} }}", variables(ca, token).join(", ")));
     } else {
         entry(text, &[url.as_str()], None, token);
     }
     line(text, "On Windows: \"command\": \"cmd\", \"args\": [\"/c\", \"npx\", \"-y\", …]\n");
 }
 
+/// Whether a client of this URL sees a certificate of our own CA. Behind a public URL that it does
+/// not name there is a proxy with another.
+fn shows_own_certificate(url: &str, config: &Config, server: &Server) -> bool {
+    let Some(certificates) = &server.certificates else { return false };
+    let summary = certificates.summary();
+    let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next());
+    let named = |name: &String| {
+        let host = name.parse().map_or_else(|_| name.clone(), host_text);
+        let rest = authority.and_then(|authority| authority.strip_prefix(&host));
+        rest.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+    };
+    summary.authority.is_some() && (config.public_url.is_none() || summary.names.iter().any(named))
+}
+
 fn entry(text: &mut String, arguments: &[&str], variable: Option<(&str, &str)>, token: bool) {
     let mut args = vec!["\"-y\"".to_owned(), "\"mcp-remote\"".to_owned()];
     args.extend(arguments.iter().map(|argument| format!("\"{argument}\"")));
-    let mut env: Vec<String> =
-        variable.iter().map(|(name, value)| format!("\"{name}\": \"{value}\"")).collect();
     if token {
         // No space in the argument: some clients cut arguments at spaces.
         args.push("\"--header\"".to_owned());
         args.push("\"Authorization:${AUTH_HEADER}\"".to_owned());
-        env.push("\"AUTH_HEADER\": \"Bearer <token>\"".to_owned());
     }
+    let env = variables(variable, token);
     let comma = if env.is_empty() { "" } else { "," };
     line(text, "{");
     line(text, "  \"mcpServers\": {");
@@ -151,6 +187,12 @@ fn entry(text: &mut String, arguments: &[&str], variable: Option<(&str, &str)>, 
     line(text, "    }");
     line(text, "  }");
     line(text, "}");
+}
+
+/// The members of an entry's `env`.
+fn variables(variable: Option<(&str, &str)>, token: bool) -> Vec<String> {
+    let token = token.then_some(("AUTH_HEADER", "Bearer <token>"));
+    variable.iter().chain(&token).map(|(name, value)| format!("\"{name}\": \"{value}\"")).collect()
 }
 
 fn line(text: &mut String, line: &str) {

@@ -145,7 +145,8 @@ pub struct SessionCounts {
 #[derive(Default)]
 struct Map {
     sessions: HashMap<SessionId, Arc<Session>>,
-    /// What each principal last negotiated: a client that reconnects does not initialize again.
+    /// The newest that each principal negotiated: a client that reconnects does not initialize
+    /// again, and all clients at home without a token are one principal.
     spoken: HashMap<Principal, Revision>,
 }
 
@@ -239,7 +240,8 @@ impl Registry {
         if map.spoken.len() >= SPOKEN_MAX && !map.spoken.contains_key(&session.principal) {
             map.spoken.clear();
         }
-        map.spoken.insert(session.principal.clone(), revision);
+        let newest = map.spoken.entry(session.principal.clone()).or_insert(revision);
+        *newest = revision.max(*newest);
     }
 
     /// Ends a session once: stops its calls, closes its stream after what waits; a slow reader's

@@ -20,6 +20,8 @@ mod head_properties;
 mod health;
 /// Listeners, and a certificate that is renewed under open streams.
 mod house;
+/// README.md, held against the program.
+mod readme;
 /// Folders for tests, and waiting.
 mod scratch;
 /// Signals, drains, and what is left afterwards.

@@ -275,6 +275,58 @@ fn a_new_stream_is_served_without_initialize() {
     assert!(listed(&mut fourth, "1999-01-01").get("name").is_some());
 }
 
+#[test]
+fn of_several_clients_at_home_the_newest_counts_for_those_that_come_back() {
+    let house = Plan::new().start();
+    let client = house.client();
+    for revision in ["2025-11-25", "2024-11-05"] {
+        client.open().initialize(revision);
+    }
+    // A client that has seen an output schema refuses a result without structured content; no
+    // client refuses a field that it does not know.
+    let result = client.open().call("list_models", &json!({}));
+    assert!(result.get("structuredContent").is_some(), "{result}");
+}
+
+#[test]
+fn answers_that_many_threads_send_at_once_stay_whole() {
+    let plan = Plan::new().set("MCP_TRANSPORT", "https,http").set("PORT", "");
+    let plan = plan.set("HTTPS_PORT", "0").set("HTTP_PORT", "0");
+    let house = plan.limits(|limits| limits.outbox_events_max = 1000).start();
+    for client in [house.client(), house.tls_client()] {
+        let mut session = client.open();
+        let endpoint = session.endpoint.clone();
+        let mut asked: Vec<String> = std::thread::scope(|scope| {
+            let posts = |thread: usize| {
+                let mut connection = client.connect();
+                (0..30).map(move |n| {
+                    // From nothing to more than one write takes.
+                    let id = format!("{thread}-{n}-{}", "x".repeat((n % 5) * 40_000));
+                    let body = json!({ "jsonrpc": "2.0", "id": id, "method": "ping" }).to_string();
+                    connection.send(&client.request("POST", &endpoint, JSON, &body));
+                    assert_eq!(connection.reply("POST").status, 202);
+                    id
+                })
+            };
+            let posts = &posts;
+            let threads: Vec<_> = (0..6)
+                .map(|thread| scope.spawn(move || posts(thread).collect::<Vec<String>>()))
+                .collect();
+            let mut heard: Vec<String> = (0..180)
+                .map(|_| session.message()["id"].as_str().unwrap().to_owned())
+                .collect();
+            let asked = threads.into_iter().flat_map(|thread| thread.join().unwrap());
+            heard.sort();
+            let mut asked: Vec<String> = asked.collect();
+            asked.sort();
+            assert!(heard == asked, "some are lost or broken");
+            asked
+        });
+        asked.dedup();
+        assert_eq!(asked.len(), 180);
+    }
+}
+
 /// The first tool, asked for with a version in the header.
 fn listed(session: &mut crate::support::client::Session, version: &str) -> Value {
     let fields = format!("{JSON}mcp-protocol-version: {version}\r\n");

@@ -63,15 +63,6 @@ impl Program {
         self.said.join("\n")
     }
 
-    /// The whole banner, with the upstream's line.
-    pub(crate) fn banner(&mut self) -> String {
-        self.until(|line| line.contains("On Windows"));
-        self.until(|line| line.contains("  upstream  "));
-        // The upstream's line may have a second one, written in the same breath.
-        let unreachable = self.said.last().is_some_and(|line| !line.contains("model"));
-        if unreachable { self.until(|line| line.contains("LM_STUDIO_URL=")) } else { self.said.join("\n") }
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
