@@ -41,9 +41,11 @@
 //! 6. A tool asks the [`upstream`] and returns a result; a failure is a result too. The reply and
 //!    all progress go into the session's outbox, which is bounded and never blocks the one who
 //!    sends.
-//! 7. An event stream is sent by the client's own connection thread, renamed `sse-…`. It takes the
-//!    [`edge::EventSource`] that `transport::sse` handed over, sleeps until the [`edge::Bell`]
-//!    rings, the client leaves, or the heartbeat is due, and pulls what waits.
+//! 7. An event stream belongs to the client's own connection thread, renamed `sse-…`. It holds the
+//!    [`edge::EventSource`] that `transport::sse` handed over and sleeps until the [`edge::Bell`]
+//!    rings, the client leaves, or the heartbeat is due. Whoever rings the bell sends what waits
+//!    on the spot while the socket takes it at once; else the stream's own thread does, at its
+//!    client's pace.
 //!
 //! Work is stopped in one way: a [`cancel::Cancel`] fires, and its hook closes the socket on which
 //! the model server answers. It fires when the client asks, when its stream ends, at a deadline,
@@ -95,7 +97,8 @@
 //!   [`config::Limits`] with their reasons.
 //! - No read that cannot be ended: sockets of clients are polled, those of the upstream are shut
 //!   down.
-//! - No worker that waits on a client, and no lock held across I/O or a callback.
+//! - No worker that waits on a client, and no lock held across I/O or a callback, but for the one
+//!   that puts the writes of one event stream in a row; who rings only tries it.
 //! - No thread without a name and somebody who joins it, but for those inside tiny_http.
 //! - No stranger's body is read: the gate decides first.
 //! - No text of a client behind the edge that the edge did not write again.

@@ -98,13 +98,14 @@ struct Generation {
 
 /// The front's side of tiny_http.
 pub(super) struct House {
-    folder: PathBuf,
     pending: Pending,
     idle: Mutex<Vec<Inner>>,
     opening: Mutex<()>,
     current: Mutex<Generation>,
     closing: AtomicBool,
     handler: Arc<dyn Handler>,
+    /// Dropped last: tiny_http ends its threads by connecting to its own socket.
+    folder: Folder,
 }
 
 impl House {
@@ -116,13 +117,13 @@ impl House {
             Pending::new().ok_or_else(|| io::Error::other("the system has no random bytes"))?;
         let current = Mutex::new(generation(folder, 0)?);
         Ok(Arc::new(Self {
-            folder: folder.to_owned(),
             pending,
             idle: Mutex::default(),
             opening: Mutex::default(),
             current,
             closing: AtomicBool::new(false),
             handler,
+            folder: Folder(folder.to_owned()),
         }))
     }
 
@@ -302,8 +303,8 @@ impl House {
             return;
         }
         // A cleaner of temporary files may have taken the folder with the socket.
-        let folder = private_folder().recursive(true).create(&self.folder);
-        match folder.and_then(|()| generation(&self.folder, dead + 1)) {
+        let folder = private_folder().recursive(true).create(&self.folder.0);
+        match folder.and_then(|()| generation(&self.folder.0, dead + 1)) {
             Ok(next) => {
                 let old = std::mem::replace(&mut *current, next);
                 drop(current);
@@ -312,22 +313,24 @@ impl House {
                 for _ in 0..WORKERS {
                     old.server.unblock();
                 }
-                drop(std::fs::remove_file(&old.path));
             }
             Err(error) => log::error!("a new inner listener cannot be made: {error}"),
         }
     }
 }
 
-impl Drop for House {
+/// The folder of the sockets, gone when this is.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
     fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.folder));
+        drop(std::fs::remove_dir_all(&self.0));
     }
 }
 
 impl fmt::Debug for House {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("House").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("House").field("folder", &self.folder.0).finish_non_exhaustive()
     }
 }
 

@@ -48,8 +48,8 @@ pub enum Pull {
     End,
 }
 
-/// Wakes the thread of one stream. Cheap to ring and never blocks; rings before the thread wakes
-/// count as one.
+/// Says that a stream has something to send. Never waits for the client; rings before the stream's
+/// thread wakes count as one.
 #[derive(Clone)]
 pub struct Bell(Arc<Rope>);
 
@@ -65,7 +65,8 @@ type Deliver = Box<dyn Fn() -> bool + Send + Sync>;
 
 impl Bell {
     /// Has what waits sent: from this thread while the client's socket takes it at once, else by the
-    /// stream's own thread, which is woken. Does nothing when the stream is over.
+    /// stream's own thread, which is woken. Does nothing when the stream is over. Not to be called
+    /// under a lock that the source's `pull` takes.
     pub fn ring(&self) {
         let delivered = self.0.deliver.get().is_some_and(|deliver| deliver());
         if !delivered && !self.0.rung.swap(true, Ordering::AcqRel) {

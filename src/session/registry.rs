@@ -219,11 +219,7 @@ impl Registry {
     /// that never was.
     #[must_use]
     pub fn find(&self, id: &str, principal: &Principal) -> Option<Arc<Session>> {
-        lock(&self.map)
-            .sessions
-            .get(id)
-            .filter(|session| session.principal == *principal)
-            .cloned()
+        lock(&self.map).sessions.get(id).filter(|session| session.principal == *principal).cloned()
     }
 
     /// Notes what the client of a session that did not initialize says that it speaks.
@@ -338,6 +334,28 @@ mod tests {
         let _fourth = open(&registry, 4, start + Duration::from_secs(4));
         assert!(worker.has_ended() && !third.has_ended());
         assert_eq!(registry.counts().evicted, 2);
+    }
+
+    #[test]
+    fn sessions_that_open_at_once_keep_the_limit() {
+        let registry = registry(4);
+        let together = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (registry, together) = (&registry, &together);
+                scope.spawn(move || {
+                    together.wait();
+                    for n in 0..100 {
+                        let mut random = [n; 16];
+                        random[0] = thread;
+                        let id = SessionId::mint(random);
+                        drop(registry.open(id, Principal::Home, Cancel::new(), Instant::now()));
+                    }
+                });
+            }
+        });
+        let counts = registry.counts();
+        assert_eq!((counts.open, counts.evicted), (4, 796));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the person who starts the server reads, and pastes on the laptop.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail here")]
 
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
@@ -84,8 +84,7 @@ fn with_tokens_the_entry_has_a_place_for_one() {
 
 #[test]
 fn where_home_stays_open_the_entry_needs_no_token() {
-    let mut program =
-        Program::start(&[TOKEN, ("MCP_HOME_OPEN", "yes"), ("MCP_TRANSPORT", "http")]);
+    let mut program = Program::start(&[TOKEN, ("MCP_HOME_OPEN", "yes"), ("MCP_TRANSPORT", "http")]);
     let banner = program.until(|line| line.contains("On Windows"));
     assert!(pasted(&banner).get("env").is_none(), "{banner}");
     assert!(banner.contains("home network without a token"), "{banner}");
@@ -177,7 +176,8 @@ fn pasted(banner: &str) -> Value {
 
 /// The environment of the safer way.
 fn safer(banner: &str) -> Value {
-    let line = banner.lines().find(|line| line.trim().starts_with("\"env\": { \"NODE_EXTRA")).unwrap();
+    let line =
+        banner.lines().find(|line| line.trim().starts_with("\"env\": { \"NODE_EXTRA")).unwrap();
     let entry: Value = serde_json::from_str(&format!("{{{line}}}")).unwrap();
     entry["env"].clone()
 }

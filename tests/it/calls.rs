@@ -1,6 +1,6 @@
 //! The protocol as a client of HTTP+SSE sees it: negotiation, tools, calls, progress, cancelling.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
+#![expect(clippy::indexing_slicing, reason = "a test may fail here")]
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,8 @@ fn each_revision_gets_the_fields_it_knows_and_no_others() {
         }
         let result = session.call("list_models", &json!({}));
         assert_eq!(result["content"][0]["type"], "text");
-        let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
+        let text: Value =
+            serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
         assert_eq!(text["summary"]["total"], 3, "{text}");
         let beside = result.get("structuredContent");
         assert_eq!(beside, structured.then_some(&text), "{revision}");
@@ -65,11 +66,15 @@ fn each_revision_gets_the_fields_it_knows_and_no_others() {
 fn an_id_comes_back_with_its_type() {
     let house = Plan::new().start();
     let mut session = house.client().open();
-    for id in ["0", "-7", "18446744073709551615", "-9223372036854775808", "\"7\"", "\"\"", "\"é\""] {
+    for id in ["0", "-7", "18446744073709551615", "-9223372036854775808", "\"7\"", "\"\"", "\"é\""]
+    {
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
         assert_eq!(session.post(&body).status, 202, "{id}");
         // A ping's result has no member at all.
-        assert_eq!(session.raw_message(), format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+        assert_eq!(
+            session.raw_message(),
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
+        );
         let call = format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"chat"}}}}"#
         );
@@ -284,7 +289,9 @@ fn a_cancel_right_behind_its_call_is_never_lost() {
     }
     // Any that went on would hold the only thread.
     session.begin_chat("last");
-    crate::scratch::eventually("the last one runs", || house.stand_in().last_chat().contains("last"));
+    crate::scratch::eventually("the last one runs", || {
+        house.stand_in().last_chat().contains("last")
+    });
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The pages beside the protocol: `/health`, `/`, `/ca.pem`, and everything that is not there.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
-
 use serde_json::{Value, json};
 
 use crate::support::client::SOON;
@@ -109,7 +107,9 @@ fn the_ca_is_given_to_whoever_asks_where_it_is_ours() {
 #[test]
 fn everything_else_is_a_404_in_json() {
     let house = Plan::new().start();
-    for path in ["/nonsense", "/sse/", "/health/", "/SSE", "/mcp", "/.well-known/oauth-protected-resource"] {
+    for path in
+        ["/nonsense", "/sse/", "/health/", "/SSE", "/mcp", "/.well-known/oauth-protected-resource"]
+    {
         let got = house.client().get(path);
         let body = got.json();
         assert_eq!((got.status, &body["error"]), (404, &json!("not_found")), "{path}");

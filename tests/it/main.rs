@@ -12,6 +12,8 @@ mod calls;
 mod certificates;
 /// The command line of the real binary.
 mod cli;
+/// Real clients, where they are installed.
+mod clients;
 /// The edge from outside: raw bytes over real sockets.
 mod edge;
 /// Random bytes against the strict parsers.

@@ -69,16 +69,21 @@ pub(super) struct Stream {
 impl Stream {
     /// Hands it bytes to bring.
     pub(super) fn say(&self, bytes: &str) {
-        let mut feed = lock(&self.feed);
-        feed.waiting.extend_from_slice(bytes.as_bytes());
-        feed.bell.ring();
+        self.change(|feed| feed.waiting.extend_from_slice(bytes.as_bytes()));
     }
 
     /// Ends it from the house's side.
     pub(super) fn end(&self) {
+        self.change(|feed| feed.ended = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Feed)) {
         let mut feed = lock(&self.feed);
-        feed.ended = true;
-        feed.bell.ring();
+        change(&mut feed);
+        let bell = feed.bell.clone();
+        // The ring may pull from this very thread.
+        drop(feed);
+        bell.ring();
     }
 
     /// Whether the edge has dropped its source.

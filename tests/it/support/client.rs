@@ -1,5 +1,10 @@
 //! A client that speaks raw HTTP/1.1 and HTTP+SSE, plain or over TLS. Every wait has a limit.
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail here"
+)]
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};

@@ -1,5 +1,5 @@
 //! The whole house in this process: a server on loopback, with a stand-in for LM Studio behind it.
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail here")]
 
 use std::net::SocketAddr;
 

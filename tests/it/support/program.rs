@@ -1,5 +1,5 @@
 //! The real binary in a process of its own: its words, its signals, its end.
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail here")]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -107,7 +107,8 @@ impl Url {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.split_once("://").filter(|(scheme, _)| scheme.starts_with("http"))?;
+        let (scheme, rest) =
+            text.split_once("://").filter(|(scheme, _)| scheme.starts_with("http"))?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = authority.rsplit_once(':')?;
         Some(Self {
