@@ -115,14 +115,17 @@ fn token_add(
 ) -> Result<(), CommandError> {
     let token = store.add(name, now_s())?;
     let url = url_for_clients(config);
+    // As in the entry that the server prints: our own CA is not known on the laptop.
+    let own = config.has_https() && config.certificate.is_none();
+    let trust = if own { "\"NODE_TLS_REJECT_UNAUTHORIZED\": \"0\", " } else { "" };
     writeln!(
         out,
         "The token {name}, shown only now:\n\n  {token}\n\n\
          Its entry for mcp-remote, under mcpServers:\n\n  \
-         \"home\": {{\n    \"command\": \"npx\",\n    \
-         \"args\": [\"-y\", \"mcp-remote\", \"{url}\", \"--header\", \"Authorization:${{AUTH}}\"],\n    \
-         \"env\": {{ \"AUTH\": \"Bearer {token}\" }}\n  }}\n\n\
-         With our own certificate, keep the NODE_ line of the entry that the server prints.\n"
+         \"local-llm\": {{\n    \"command\": \"npx\",\n    \
+         \"args\": [\"-y\", \"mcp-remote\", \"{url}\", \"--header\", \
+         \"Authorization:${{AUTH_HEADER}}\"],\n    \
+         \"env\": {{ {trust}\"AUTH_HEADER\": \"Bearer {token}\" }}\n  }}\n"
     )?;
     let rule = if config.home_open {
         "The home network is still let in without one (--home-open)."

@@ -15,12 +15,11 @@ use std::time::{Duration, Instant};
 use ring::rand::SecureRandom;
 
 use crate::auth::{Authenticator, HostNames, Interfaces, TokenSources, machine_name};
-use crate::cancel::{Cancel, Reason};
 use crate::cert::Certificates;
 use crate::config::{Config, Listener, Scheme};
 use crate::edge::{Edge, Listening, Policy, bind, server_config};
 use crate::mcp::Dispatcher;
-use crate::session::{Ended, Registry};
+use crate::session::Registry;
 use crate::tools::{Defaults, Toolbox};
 use crate::transport::{CaPem, Health, Lanes, Router, Sse, SseSettings, routes};
 use crate::upstream::{BaseUrl, Settings, Upstream};
@@ -38,8 +37,6 @@ pub struct Server {
     edge: Arc<Edge>,
     registry: Arc<Registry>,
     lanes: Arc<Lanes>,
-    /// Fires when all work is to stop.
-    stopping: Cancel,
     upstream: Arc<Upstream>,
     certificates: Option<Arc<Certificates>>,
     authenticator: Arc<Authenticator>,
@@ -92,8 +89,7 @@ impl Server {
             sse,
         };
         let (listening, bound) = listen(config, certificates.as_ref())?;
-        let configured: Vec<String> =
-            config.allow_hosts.iter().chain(&config.extra_names).cloned().collect();
+        let configured = host_names(config, certificates.as_deref());
         let policy = Policy {
             routes: routes(),
             authenticator: Arc::clone(&authenticator),
@@ -114,7 +110,6 @@ impl Server {
             edge,
             registry,
             lanes,
-            stopping: Cancel::new(),
             upstream,
             certificates,
             authenticator,
@@ -134,12 +129,9 @@ impl Server {
     /// for what is being answered until `drain_ms_max`, joins every thread.
     pub fn stop(&self) {
         let deadline = Instant::now() + Duration::from_millis(self.drain_ms_max);
-        self.stopping.fire(Reason::Shutdown);
         self.edge.stop_accepting();
-        self.registry.end_all(Ended::Shutdown);
+        self.registry.close();
         self.edge.finish(deadline);
-        // A stream that was opened in the last moment.
-        self.registry.end_all(Ended::Shutdown);
         self.lanes.close();
     }
 }
@@ -148,6 +140,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The names that a client may call the server besides local ones: those that were set, and those
+/// that an owner's own certificate vouches for.
+fn host_names(config: &Config, certificates: Option<&Certificates>) -> Vec<String> {
+    let mut names: Vec<String> =
+        config.allow_hosts.iter().chain(&config.extra_names).cloned().collect();
+    if let Some(certificates) = certificates.filter(|_| config.certificate.is_some()) {
+        names.extend(certificates.summary().names.iter().cloned());
+    }
+    names
 }
 
 fn authenticator(config: &Config) -> Result<Authenticator, StartError> {

@@ -156,6 +156,12 @@ fn join_all(handles: Vec<JoinHandle<()>>) {
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// A job in a queue, and how to ask whether it has become pointless.
+struct Waiting {
+    job: Job,
+    stale: Box<dyn Fn() -> bool + Send>,
+}
+
 /// A job was not taken: every thread is busy and every waiting place is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolFull;
@@ -182,7 +188,7 @@ struct PoolShared {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Waiting>,
     running: usize,
     idle: usize,
     started: usize,
@@ -208,15 +214,29 @@ impl Pool {
         }
     }
 
-    /// Hands a job to the pool. Errors: [`PoolFull`], and the job is dropped.
-    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
-        let job: Job = Box::new(job);
+    /// Hands a job to the pool. `stale` says whether the job has become pointless while it waited;
+    /// where there is no place left, such jobs are run at once on this thread, to be done with.
+    /// Errors: [`PoolFull`], and the job is dropped.
+    pub fn submit(
+        &self,
+        job: impl FnOnce() + Send + 'static,
+        stale: impl Fn() -> bool + Send + 'static,
+    ) -> Result<(), PoolFull> {
+        let waiting = Waiting { job: Box::new(job), stale: Box::new(stale) };
         let starts = {
             let mut queue = lock(&self.shared.queue);
-            if queue.closed || queue.running + queue.jobs.len() >= self.shared.jobs_max {
+            if queue.is_full(self.shared.jobs_max) {
+                let stale = queue.take_stale();
+                drop(queue);
+                for job in stale {
+                    job();
+                }
+                queue = lock(&self.shared.queue);
+            }
+            if queue.closed || queue.is_full(self.shared.jobs_max) {
                 return Err(PoolFull);
             }
-            queue.jobs.push_back(job);
+            queue.jobs.push_back(waiting);
             let starts = queue.jobs.len() > queue.idle && queue.started < self.threads_max;
             queue.started += usize::from(starts);
             starts.then_some(queue.started)
@@ -265,14 +285,28 @@ impl Pool {
     }
 }
 
+impl Queue {
+    fn is_full(&self, jobs_max: usize) -> bool {
+        self.running + self.jobs.len() >= jobs_max
+    }
+
+    fn take_stale(&mut self) -> Vec<Job> {
+        let (stale, fresh) =
+            std::mem::take(&mut self.jobs).into_iter().partition(|waiting| (waiting.stale)());
+        self.jobs = fresh;
+        let stale: VecDeque<Waiting> = stale;
+        stale.into_iter().map(|waiting| waiting.job).collect()
+    }
+}
+
 impl PoolShared {
     /// Waits for a job; `None` when the pool is closed and its queue empty.
     fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.queue);
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(waiting) = queue.jobs.pop_front() {
                 queue.running += 1;
-                return Some(job);
+                return Some(waiting.job);
             }
             if queue.closed {
                 return None;
@@ -335,19 +369,22 @@ mod tests {
         let (gate, wait) = bounded::<()>(0);
         let (said, hear) = bounded::<()>(4);
         let begun = said.clone();
-        pool.submit(move || {
-            begun.send(()).unwrap();
-            wait.recv().unwrap();
-            panic!("this panic belongs to the test");
-        })
+        pool.submit(
+            move || {
+                begun.send(()).unwrap();
+                wait.recv().unwrap();
+                panic!("this panic belongs to the test");
+            },
+            || false,
+        )
         .unwrap();
         hear.recv().unwrap();
-        pool.submit(move || said.send(()).unwrap()).unwrap();
-        assert_eq!(pool.submit(|| {}), Err(PoolFull));
+        pool.submit(move || said.send(()).unwrap(), || false).unwrap();
+        assert_eq!(pool.submit(|| {}, || false), Err(PoolFull));
         gate.send(()).unwrap();
         hear.recv_timeout(Duration::from_secs(10)).unwrap();
         pool.close();
-        assert_eq!(pool.submit(|| {}), Err(PoolFull));
+        assert_eq!(pool.submit(|| {}, || false), Err(PoolFull));
     }
 
     #[test]
@@ -359,10 +396,13 @@ mod tests {
         let (said, hear) = bounded::<()>(4);
         for _ in 0..4 {
             let (meeting, said) = (Arc::clone(&meeting), said.clone());
-            pool.submit(move || {
-                meeting.wait();
-                said.send(()).unwrap();
-            })
+            pool.submit(
+                move || {
+                    meeting.wait();
+                    said.send(()).unwrap();
+                },
+                || false,
+            )
             .unwrap();
         }
         for _ in 0..4 {
@@ -372,12 +412,35 @@ mod tests {
     }
 
     #[test]
+    fn a_full_pool_gets_rid_of_jobs_that_became_pointless() {
+        let pool = Pool::new("test", 1, 1, 128 * 1024);
+        let (gate, wait) = bounded::<()>(0);
+        let (said, hear) = bounded::<&str>(4);
+        let begun = said.clone();
+        let first = move || {
+            begun.send("begun").unwrap();
+            assert!(wait.recv().is_err());
+        };
+        pool.submit(first, || false).unwrap();
+        assert_eq!(hear.recv(), Ok("begun"));
+        let second = said.clone();
+        pool.submit(move || second.send("pointless").unwrap(), || true).unwrap();
+        pool.submit(move || said.send("wanted").unwrap(), || false).unwrap();
+        assert_eq!(hear.try_recv(), Ok("pointless"));
+        drop(gate);
+        assert_eq!(hear.recv_timeout(Duration::from_secs(10)), Ok("wanted"));
+    }
+
+    #[test]
     fn a_crew_is_joined_whole() {
         let crew = Crew::new();
         let (gate, wait) = bounded::<()>(0);
         for n in 0..3 {
             let wait = wait.clone();
-            crew.spawn(&format!("crew-{n}"), 64 * 1024, move || drop(wait.recv())).unwrap();
+            crew.spawn(&format!("crew-{n}"), 64 * 1024, move || {
+                assert!(wait.recv().is_err());
+            })
+            .unwrap();
         }
         assert!(!crew.join(Instant::now()));
         drop(gate);

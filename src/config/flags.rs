@@ -67,7 +67,8 @@ pub struct Flags {
     /// where clients outside reach this server (MCP_PUBLIC_URL)
     #[argh(option, arg_name = "url")]
     pub public_url: Option<String>,
-    /// the address of a reverse proxy to believe; may be repeated (MCP_TRUSTED_PROXY)
+    /// the address of a reverse proxy in front, through which everyone needs a token; may be
+    /// repeated (MCP_TRUSTED_PROXY)
     #[argh(option, arg_name = "address")]
     pub trusted_proxy: Vec<String>,
     /// a further host name that clients may use; may be repeated (MCP_ALLOW_HOST)

@@ -233,12 +233,13 @@ impl fmt::Display for Refusal {
             Self::Method(allow) => write!(f, "this path takes {allow}"),
             Self::NoRouteNoToken => f.write_str(
                 "there is nothing at this path; this server takes static tokens: send the header \
-                 Authorization: Bearer TOKEN (mcp-remote: --header \"Authorization:Bearer \
-                 TOKEN\"), make one on the box with: local-llm-mcp token add NAME",
+                 Authorization: Bearer TOKEN (mcp-remote: --header \"Authorization:${AUTH_HEADER}\" \
+                 with AUTH_HEADER=\"Bearer TOKEN\" in its env), make one on the box with: local-llm-mcp token add NAME",
             ),
             Self::TokenMissing => f.write_str(
                 "this server needs a token: send the header Authorization: Bearer TOKEN \
-                 (mcp-remote: --header \"Authorization:Bearer TOKEN\")",
+                 (mcp-remote: --header \"Authorization:${AUTH_HEADER}\" with \
+                 AUTH_HEADER=\"Bearer TOKEN\" in its env)",
             ),
             Self::TokenInvalid => f.write_str(
                 "this token is unknown or revoked; list the valid ones on the box with: \

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags};
 
@@ -93,9 +93,10 @@ pub(super) fn send(
     keep: bool,
     limits: &EdgeLimits,
 ) -> bool {
-    let mut lines = String::new();
+    // RFC 9110, section 6.6.1; in the replies of the house tiny_http has put it.
+    let mut lines = format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
     if !reply.content_type.is_empty() {
-        lines = format!("Content-Type: {}\r\n", reply.content_type);
+        lines.push_str(&format!("Content-Type: {}\r\n", reply.content_type));
     }
     for (name, value) in &reply.fields {
         lines.push_str(&format!("{name}: {}\r\n", value.as_str()));

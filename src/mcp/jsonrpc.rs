@@ -140,8 +140,18 @@ pub fn read(bytes: &[u8]) -> Result<Incoming, Malformed> {
     })?;
     match value {
         Value::Array(parts) if parts.is_empty() => Err(invalid(None, "an empty batch")),
-        Value::Array(parts) => Ok(Incoming::Batch(parts.into_iter().map(message).collect())),
+        Value::Array(parts) => Ok(Incoming::Batch(parts.into_iter().map(batched).collect())),
         other => message(other).map(Incoming::One),
+    }
+}
+
+/// `initialize` must not be part of a batch (2025-03-26, lifecycle, "Initialization").
+fn batched(value: Value) -> Result<Message, Malformed> {
+    match message(value)? {
+        Message::Request { id, method, .. } if method == "initialize" => {
+            Err(invalid(Some(id), "initialize cannot be part of a batch"))
+        }
+        message => Ok(message),
     }
 }
 
@@ -299,6 +309,15 @@ mod tests {
     fn an_error_without_an_id_has_no_id_member() {
         let malformed = one("{").unwrap_err();
         assert!(!malformed.reply().contains("\"id\""), "{}", malformed.reply());
+    }
+
+    #[test]
+    fn initialize_is_refused_in_a_batch_and_the_rest_is_taken() {
+        let text = r#"[{"jsonrpc":"2.0","id":1,"method":"initialize"},
+                       {"jsonrpc":"2.0","id":2,"method":"ping"}]"#;
+        let Ok(Incoming::Batch(messages)) = read(text.as_bytes()) else { panic!("no batch") };
+        assert_eq!(messages[0].as_ref().unwrap_err().error.code, ErrorCode::INVALID_REQUEST);
+        assert!(matches!(messages[1], Ok(Message::Request { .. })));
     }
 
     #[test]

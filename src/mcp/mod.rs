@@ -9,9 +9,7 @@ mod revision;
 mod service;
 mod shape;
 
-pub use dispatch::{
-    Call, Dispatcher, ProgressToken, SERVER_NAME, SERVER_VERSION, Step, progress,
-};
+pub use dispatch::{Call, Dispatcher, ProgressToken, SERVER_NAME, SERVER_VERSION, Step, progress};
 pub use jsonrpc::{
     ErrorCode, Incoming, Malformed, Message, RequestId, RpcError, error_reply, read, result_reply,
 };

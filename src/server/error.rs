@@ -38,7 +38,7 @@ impl StartError {
     /// Whether the settings are to blame (exit code 2) or the machine (1).
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Upstream(_))
+        matches!(self, Self::Config(_) | Self::Upstream(_) | Self::Auth(_) | Self::Cert(_))
     }
 }
 

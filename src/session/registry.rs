@@ -154,6 +154,7 @@ struct Map {
 pub struct Registry {
     map: Mutex<Map>,
     limits: SessionLimits,
+    closed: AtomicBool,
     opened: AtomicU64,
     slow: AtomicU64,
     evicted: AtomicU64,
@@ -166,6 +167,7 @@ impl Registry {
         Self {
             map: Mutex::default(),
             limits,
+            closed: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             slow: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -211,6 +213,10 @@ impl Registry {
         self.opened.fetch_add(1, Ordering::Relaxed);
         if let Some(evicted) = evicted {
             self.end(&evicted, Ended::Evicted);
+        }
+        // Looked at after the session is in the map: either this sees it, or `close` the session.
+        if self.closed.load(Ordering::SeqCst) {
+            self.end(&session, Ended::Shutdown);
         }
         (session, sent)
     }
@@ -266,11 +272,12 @@ impl Registry {
         }
     }
 
-    /// Ends all of them.
-    pub fn end_all(&self, why: Ended) {
+    /// Ends all of them, and whatever is opened from now on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         let all: Vec<Arc<Session>> = lock(&self.map).sessions.values().cloned().collect();
         for session in all {
-            self.end(&session, why);
+            self.end(&session, Ended::Shutdown);
         }
     }
 
@@ -373,5 +380,14 @@ mod tests {
         assert!(registry.find(session.id().as_str(), &Principal::Home).is_none());
         let again = open(&registry, 2, Instant::now());
         assert_eq!(again.revision(), Revision::V2025_06_18);
+    }
+    #[test]
+    fn a_closed_registry_ends_what_is_opened() {
+        let registry = registry(4);
+        let before = open(&registry, 1, Instant::now());
+        registry.close();
+        let after = open(&registry, 2, Instant::now());
+        assert!(before.has_ended() && after.has_ended());
+        assert_eq!(registry.counts().open, 0);
     }
 }

@@ -1,10 +1,8 @@
 //! Event framing (HTML, "Server-sent events"): pure text, one event a message.
 
 /// The fields of every event stream: nothing on the way may buffer, cache or rewrite it.
-pub(super) const EVENT_STREAM_FIELDS: &[(&str, &str)] = &[
-    ("Cache-Control", "no-cache, no-transform"),
-    ("X-Accel-Buffering", "no"),
-];
+pub(super) const EVENT_STREAM_FIELDS: &[(&str, &str)] =
+    &[("Cache-Control", "no-cache, no-transform"), ("X-Accel-Buffering", "no")];
 
 /// Appends one event. `data` must be one line, as JSON from this program is.
 pub(super) fn event(name: &str, data: &str, out: &mut Vec<u8>) {

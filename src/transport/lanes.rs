@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde_json::json;
 
+use crate::cancel::Cancel;
 use crate::mcp::{CallToolResult, Content, Lane};
 use crate::worker::{Pool, PoolFull};
 
@@ -56,19 +57,28 @@ impl Lanes {
         }
     }
 
-    /// Runs a call on its lane; a quick one perhaps on this thread, before this returns.
+    /// Runs a call on its lane; a quick one perhaps on this thread, before this returns. Where there
+    /// is no place, calls that were cancelled while they waited make room; `run` must return soon
+    /// once `cancel` is fired.
     /// Errors: all its places are taken.
-    pub fn submit(&self, lane: Lane, run: impl FnOnce() + Send + 'static) -> Result<(), PoolFull> {
+    pub fn submit(
+        &self,
+        lane: Lane,
+        cancel: &Cancel,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), PoolFull> {
+        let cancel = cancel.clone();
+        let stale = move || cancel.is_fired();
         self.calls.fetch_add(1, Ordering::Relaxed);
         let submitted = match lane {
-            Lane::Slow => self.slow.submit(run),
+            Lane::Slow => self.slow.submit(run, stale),
             Lane::Quick => match self.place_at_once() {
                 Some(place) => {
                     run();
                     drop(place);
                     Ok(())
                 }
-                None => self.quick.submit(run),
+                None => self.quick.submit(run, stale),
             },
         };
         if submitted.is_err() {

@@ -32,7 +32,10 @@ enum Endpoint {
 /// Every path that exists, in the order of [`ROUTES`]'s numbers.
 const ENDPOINTS: [(Endpoint, Route); 5] = [
     (Endpoint::Page, Route { path: "/", allow: READ, access: Access::Open, streams: false }),
-    (Endpoint::Health, Route { path: "/health", allow: READ, access: Access::Open, streams: false }),
+    (
+        Endpoint::Health,
+        Route { path: "/health", allow: READ, access: Access::Open, streams: false },
+    ),
     (Endpoint::Ca, Route { path: "/ca.pem", allow: READ, access: Access::Open, streams: false }),
     // A POST here is a 405, which makes clients that try Streamable HTTP first fall back.
     (

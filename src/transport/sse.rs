@@ -105,10 +105,7 @@ impl Sse {
         }
     }
 
-    fn check(
-        &self,
-        exchange: &Exchange,
-    ) -> Result<(Arc<Session>, Messages), Reply> {
+    fn check(&self, exchange: &Exchange) -> Result<(Arc<Session>, Messages), Reply> {
         let head = &exchange.admitted.head;
         let id = head.query.as_deref().and_then(session_id).ok_or_else(|| {
             problem(400, "session_id_missing", "POST to the URL that GET /sse announced")
@@ -128,7 +125,9 @@ impl Sse {
         let malformed = |malformed: Malformed| Reply::json(400, malformed.reply().into_bytes());
         match read(&exchange.body).map_err(malformed)? {
             Incoming::One(message) => Ok((session, vec![Ok(message)])),
-            Incoming::Batch(messages) if session.revision().has_batches() => Ok((session, messages)),
+            Incoming::Batch(messages) if session.revision().has_batches() => {
+                Ok((session, messages))
+            }
             Incoming::Batch(_) => {
                 let error = RpcError::new(
                     ErrorCode::INVALID_REQUEST,
@@ -172,7 +171,9 @@ impl Sse {
         }
         let (id, lane) = (call.id.clone(), call.lane);
         let (house, own) = (Arc::clone(self), Arc::clone(session));
-        if self.lanes.submit(lane, move || house.run(&own, &call, &cancel)).is_err() {
+        let fired = cancel.clone();
+        let run = move || house.run(&own, &call, &cancel);
+        if self.lanes.submit(lane, &fired, run).is_err() {
             session.in_flight.leave(&id);
             self.send(session, Dispatcher::finish(&id, &queue_full(lane), session.revision()));
         }

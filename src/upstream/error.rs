@@ -128,10 +128,10 @@ impl UpstreamError {
             Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => REACH,
             Self::Auth { token_sent: false } => {
                 "LM Studio requires a token: create one in LM Studio's Developer tab and give it \
-                 to this server as LM_STUDIO_API_TOKEN."
+                 to this server as LM_API_TOKEN."
             }
             Self::Auth { token_sent: true } => {
-                "Check LM_STUDIO_API_TOKEN: copy the token again from LM Studio's Developer tab, \
+                "Check LM_API_TOKEN: copy the token again from LM Studio's Developer tab, \
                  with the permissions this server needs."
             }
             Self::NoModelLoaded { .. } => {
@@ -164,7 +164,7 @@ impl UpstreamError {
             }
             Self::Timeout { limit: Limit::Prefill, .. } => {
                 "A large model or a long prompt needs longer before its first word: send less \
-                 text, choose a smaller model, or raise the prefill timeout."
+                 text, choose a smaller model, or start this server with a longer --prefill-timeout-s."
             }
             Self::Timeout { limit: Limit::Idle, .. } => {
                 "The model stopped in the middle: look at LM Studio, and try again or raise the \
@@ -182,7 +182,7 @@ impl UpstreamError {
                 "Check that LM_STUDIO_URL is the address of LM Studio or of an OpenAI-compatible \
                  server, and look at its log."
             }
-            Self::ReplyTooLarge { .. } => "Lower max_tokens, or raise reply_bytes_max.",
+            Self::ReplyTooLarge { .. } => "Ask for less: lower max_tokens.",
         })
     }
 

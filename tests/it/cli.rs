@@ -171,7 +171,10 @@ fn a_token_is_shown_once_listed_by_name_and_revoked() {
     let added = succeeded(&run(&scratch, &["token", "add", "laptop"], &[]));
     let token = added.split_whitespace().find(|word| word.starts_with("mcps_")).unwrap();
     assert_eq!(token.len(), 48);
-    assert!(added.contains(&format!("\"env\": {{ \"AUTH\": \"Bearer {token}\" }}")), "{added}");
+    let env = format!(
+        "\"env\": {{ \"NODE_TLS_REJECT_UNAUTHORIZED\": \"0\", \"AUTH_HEADER\": \"Bearer {token}\" }}"
+    );
+    assert!(added.contains(&env), "{added}");
     assert_eq!(mode(&scratch.file("certs/tokens.json")), 0o600);
     let kept = scratch.read("certs/tokens.json");
     assert!(!kept.contains(token) && kept.contains("\"sha256\""), "{kept}");

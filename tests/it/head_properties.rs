@@ -2,7 +2,7 @@
 //!
 //! `HEAD_FUZZ_CASES=1000000 cargo test --release head_properties` runs longer.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail here")]
 
 use local_llm_mcp::edge::{Decoder, FIELDS_MAX, Framing, Head, Refusal, parse};
 use proptest::collection::vec;

@@ -1,9 +1,9 @@
 //! Behaviors of the whole house.
 
-/// The rooms and who may use whom.
-mod architecture;
 /// Who is let in, by home rule and by token.
 mod access;
+/// The rooms and who may use whom.
+mod architecture;
 /// What the person who starts the server reads, and pastes.
 mod banner;
 /// The protocol: negotiation, tools, calls, cancelling.

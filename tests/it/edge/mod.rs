@@ -1,6 +1,12 @@
 //! The edge from outside: raw bytes over real sockets against a handler of the tests' own.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail here")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may fail here"
+)]
 
 /// Bodies: framing, limits, budgets.
 mod bodies;

@@ -38,7 +38,7 @@ fn a_reply_carries_the_fields_of_the_house_and_no_others() {
         let refusal = client.reply();
         let mut names: Vec<&str> = refusal.fields.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        assert_eq!(names, ["connection", "content-length", "content-type"]);
+        assert_eq!(names, ["connection", "content-length", "content-type", "date"]);
     }
 }
 
