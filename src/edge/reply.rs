@@ -167,7 +167,8 @@ pub(super) fn poll_both(
     (!inner.revents().is_empty(), client.revents())
 }
 
-/// Reads the whole reply; the worker is done with it then. Errors: the worker was lost, or a limit; the inner connection is given up.
+/// Reads the whole reply; the worker is done with it then. Errors: the worker was lost, or a limit;
+/// the inner connection is given up.
 fn take(inner: &UnixStream, limits: &EdgeLimits, budget: &Arc<Budget>) -> Result<Taken, Refusal> {
     let lost = |error: io::Error| {
         log::debug!("no reply from a worker: {error}");

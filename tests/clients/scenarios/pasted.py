@@ -66,12 +66,12 @@ def added_token(report, house):
         def closes_the_house():
             row.serves(row.connect())
             said = row.product.command("token", "add", "laptop")
-            printed.update(entry_in(said, "home"))
+            printed.update(entry_in(said, "local-llm"))
             row.product.wait_until_closed()
             row.is_turned_away(row.connect(), "--header")
 
         def opens_with_its_entry():
-            row.serves(connect(row, printed, clients.TRUSTED))
+            row.serves(connect(row, printed, clients.PLAIN))
 
         report.steps("token add beside a running server", [
             ("closes the house to who has none", closes_the_house),
