@@ -21,7 +21,7 @@ struct Entry {
 enum State {
     /// Has sent no request yet; ended when all is closing, but not to make room.
     Fresh,
-    /// Waits for its next request since then.
+    /// Waits for its next request; the one before began then.
     Idle(Instant),
     /// Works on a request.
     Busy,
@@ -76,18 +76,23 @@ impl Connections {
     /// Makes room for one more and says whether there is: at the cap the oldest idle connection is
     /// closed; where all work, it waits for one to leave, at most `limit`.
     pub(super) fn room(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
         let mut entries = lock(&self.entries);
-        if entries.len() < self.connections_max {
-            return true;
+        loop {
+            if entries.len() < self.connections_max {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_closing() {
+                return false;
+            }
+            // One is enough: whoever was told to end makes room.
+            if !entries.values().any(|entry| entry.state == State::Ended) {
+                self.evict(&mut entries, None, "connections_max");
+            }
+            let waited = self.left.wait_timeout(entries, left);
+            entries = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        self.evict(&mut entries, None, "connections_max");
-        let (entries, _) = self
-            .left
-            .wait_timeout_while(entries, limit, |entries| {
-                entries.len() >= self.connections_max && !self.is_closing()
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        entries.len() < self.connections_max
     }
 
     /// Closes the oldest idle connection to give its descriptors back; waits a moment for it.
@@ -204,9 +209,15 @@ impl Place {
         self.id
     }
 
-    /// Says that it waits for its next request. Returns whether it may: not while all is closing.
-    pub(super) fn idle(&self) -> bool {
-        self.enter(State::Idle(Instant::now())) && !self.of.is_closing()
+    /// Says that it waits for its next request, after one that began at `used`. Returns whether it
+    /// may: not while all is closing.
+    pub(super) fn idle(&self, used: Instant) -> bool {
+        let may = self.enter(State::Idle(used)) && !self.of.is_closing();
+        if self.of.len() >= self.of.connections_max {
+            // Somebody may wait for one that can be closed.
+            self.of.left.notify_all();
+        }
+        may
     }
 
     /// Says that it works. Returns whether it may: not when it was told to end.

@@ -61,6 +61,8 @@ pub enum Refusal {
     TokenInvalid,
     /// The house does not answer: it is stopping, or a worker was lost.
     Unavailable,
+    /// A bug: the request was taken and dropped.
+    Unanswered,
 }
 
 impl Refusal {
@@ -79,7 +81,7 @@ impl Refusal {
             Self::Expectation => 417,
             Self::HostRefused(_) => 421,
             Self::HeadTooLarge(_) | Self::TooManyFields(_) => 431,
-            Self::ReplyTooLarge(_) => 500,
+            Self::ReplyTooLarge(_) | Self::Unanswered => 500,
             Self::TransferCoding | Self::MethodUnknown => 501,
             Self::BodiesFull(_) | Self::RepliesFull(_) | Self::Unavailable => 503,
             Self::Version => 505,
@@ -114,6 +116,7 @@ impl Refusal {
             Self::TokenMissing => "unauthorized",
             Self::TokenInvalid => "invalid_token",
             Self::Unavailable => "unavailable",
+            Self::Unanswered => "internal_error",
         }
     }
 
@@ -152,6 +155,7 @@ impl Refusal {
                 | Self::TokenInvalid
                 | Self::RepliesFull(_)
                 | Self::ReplyTooLarge(_)
+                | Self::Unanswered
         )
     }
 
@@ -245,6 +249,7 @@ impl fmt::Display for Refusal {
                 "this token is unknown or revoked; list the valid ones on the box with: \
                  local-llm-mcp token list",
             ),
+            Self::Unanswered => f.write_str("a bug of this server; its log says more"),
             Self::Unavailable => {
                 f.write_str("the server is stopping or cannot take the request; try again shortly")
             }

@@ -48,14 +48,14 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves requests until one side ends it.
     pub(super) fn serve(mut self) {
-        let mut first = true;
-        while let Some(head) = self.next_head(first) {
-            first = false;
+        let mut used = None;
+        while let Some(head) = self.next_head(used) {
             if !self.place.busy() {
                 // It was told to end in this very moment; nothing of the request was done.
                 break;
             }
             let begun = Instant::now();
+            used = Some(begun);
             if !self.exchange(head, begun) {
                 break;
             }
@@ -64,13 +64,15 @@ impl Connection {
     }
 
     /// Waits for a head. `None`: the connection is over, and whatever had to be said was said.
-    fn next_head(&mut self, first: bool) -> Option<Head> {
+    /// `used`: when the request before began.
+    fn next_head(&mut self, used: Option<Instant>) -> Option<Head> {
         let limits = self.front.limits;
         // The connection is idle until the first byte of the next request.
         if self.wire.inbound().is_empty() {
-            if !first && !self.place.idle() {
+            if used.is_some_and(|used| !self.place.idle(used)) {
                 return None;
             }
+            let first = used.is_none();
             let wait = if first { limits.head_ms_max } else { limits.keep_alive_ms_max };
             match self.wire.read_later(Instant::now() + Duration::from_millis(wait)) {
                 Ok(Got::Data) => {}
@@ -102,7 +104,8 @@ impl Connection {
         self.front.refused.fetch_add(1, Ordering::Relaxed);
         log::debug!("{}: {refusal}", self.peer.ip().to_canonical());
         let reply = Reply::from(refusal);
-        reply::send(&mut self.wire, &reply, None, false, &self.front.limits);
+        // Nothing follows, so it does not matter whether it went out.
+        reply::send(&mut self.wire, &reply, None, false, &self.front.limits).unwrap_or_default();
         None
     }
 
@@ -135,9 +138,9 @@ impl Connection {
         head.fields.retain(|(name, _)| name != "authorization");
         let Admission { route, principal } = admission;
         let (gone, hang_up) = (Cancel::new(), Cancel::new());
-        let handed = Mutex::default();
+        let answer = Mutex::default();
         let admitted =
-            Arc::new(Admitted { route, principal, peer, tls, head, gone, hang_up, handed });
+            Arc::new(Admitted { route, principal, peer, tls, head, gone, hang_up, answer });
         let stream = front.policy.routes.get(route).is_some_and(|route| route.streams);
         let _ends = stream.then(|| self.hang_up_with(&admitted));
         let sent = front.house.send(&admitted, &body.bytes);
@@ -154,9 +157,6 @@ impl Connection {
             &front.limits,
             &front.replies,
         );
-        if let Some(inner) = finished.inner {
-            front.house.give_back(inner);
-        }
         self.log(
             &admitted.head,
             admitted.principal.as_ref(),
@@ -191,7 +191,7 @@ impl Connection {
         let keep = head.keep_alive && body::skip(&mut self.wire, head.framing);
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &self.front.limits);
         self.log(head, None, reply.status, 0, begun);
-        keep && sent
+        keep && sent.is_ok()
     }
 
     fn refuse(&mut self, head: &Head, refusal: &Refusal, begun: Instant) -> bool {
@@ -206,7 +206,7 @@ impl Connection {
         let bytes = reply.body.len() as u64;
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &limits);
         self.log(head, None, refusal.status(), bytes, begun);
-        keep && sent
+        keep && sent.is_ok()
     }
 
     fn log(
@@ -247,7 +247,8 @@ pub(super) fn answer_plain_on_tls(wire: Wire, limits: &EdgeLimits) {
         }
     }
     let reply = Reply::from(&Refusal::PlainOnTls(host));
-    reply::send(&mut wire, &reply, None, false, limits);
+    // Nothing follows, so it does not matter whether it went out.
+    reply::send(&mut wire, &reply, None, false, limits).unwrap_or_default();
     wire.close(LINGER_PAUSE, LINGER);
 }
 

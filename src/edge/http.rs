@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use tiny_http::{Header, Request, Response, Server, StatusCode};
+use tiny_http::{Request, Response, Server, StatusCode};
 
 use super::error::Refusal;
 use super::inner::{self, Inner, TICKET_FIELD};
 use super::pending::Pending;
+use super::reply::{Answer, NOD};
 use super::stream::{EventSource, Handed};
 use super::wire::wait;
 use super::{Admitted, Handler, Reply};
@@ -36,27 +37,9 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Answers it. The front takes the whole reply at once, so this does not wait for the client.
+    /// Answers it. The front takes the reply from here, so this does not wait for the client.
     pub fn respond(self, reply: Reply) {
-        let mut headers = Vec::with_capacity(reply.fields.len() + 1);
-        if !reply.content_type.is_empty() {
-            headers.extend(header("Content-Type", reply.content_type));
-        }
-        for (name, value) in &reply.fields {
-            headers.extend(header(name, value.as_str()));
-        }
-        let length = reply.body.len();
-        let response = Response::new(
-            StatusCode(reply.status),
-            headers,
-            io::Cursor::new(reply.body),
-            Some(length),
-            None,
-        )
-        .with_chunked_threshold(usize::MAX);
-        if let Err(error) = self.request.respond(response) {
-            log::debug!("the front no longer waits for a reply: {error}");
-        }
+        self.answer(Answer::Whole(reply));
     }
 
     /// Begins an event stream: 200 with `fields`, then whatever `source` brings, until it ends or
@@ -66,14 +49,23 @@ impl Exchange {
         fields: &[(&'static str, &'static str)],
         source: Box<dyn EventSource>,
     ) -> io::Result<()> {
-        self.admitted.hand_over(Handed::new(source)?);
         let mut reply = Reply::text(200, "");
         reply.content_type = "text/event-stream";
         for (name, value) in fields {
             reply = reply.with(name, value);
         }
-        self.respond(reply);
+        let handed = Handed::new(source)?;
+        self.answer(Answer::Stream(reply, handed));
         Ok(())
+    }
+
+    fn answer(self, answer: Answer) {
+        self.admitted.answer_with(answer);
+        let mut front = self.request.into_writer();
+        // Unflushed, it would wait in tiny_http for the next request's.
+        if let Err(error) = front.write_all(&[NOD]).and_then(|()| front.flush()) {
+            log::debug!("the front no longer waits for a reply: {error}");
+        }
     }
 }
 
@@ -202,7 +194,7 @@ impl House {
         let taken = Arc::new(Latch::default());
         let sent = UnixStream::connect(&now.path).and_then(|socket| {
             socket.set_write_timeout(Some(TAKEN_LIMIT))?;
-            socket.set_read_timeout(Some(REPLY_LIMIT))?;
+            socket.set_read_timeout(Some(NOD_SOON))?;
             let told = Some(Arc::clone(&taken));
             let number = self.pending.insert(Arc::clone(admitted), now.number, told);
             let inner = Inner { socket, generation: now.number, number };
@@ -364,10 +356,6 @@ fn private_folder() -> DirBuilder {
     builder
 }
 
-fn header(name: &str, value: &str) -> Option<Header> {
-    Header::from_bytes(name, value).ok()
-}
-
 /// Threads that answer requests; none ever waits on a client, so a few serve many.
 pub const WORKERS: usize = 8;
 /// Room for parsing a large JSON body.
@@ -376,8 +364,9 @@ const WORKER_STACK_BYTES: usize = 512 * 1024;
 const IDLE_CONNECTIONS_MAX: usize = 32;
 /// How long a worker may take to report a new connection's first request.
 const TAKEN_LIMIT: Duration = Duration::from_secs(2);
-/// A worker writes its reply from memory; this is for a bug, not for a wait.
-const REPLY_LIMIT: Duration = Duration::from_secs(30);
+/// How long the front waits for a worker alone before it also watches the client: most replies are
+/// there by then, and one system call is saved on each.
+const NOD_SOON: Duration = Duration::from_millis(5);
 /// How often a new connection is looked at in that time; it is taken in well under a millisecond.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How long a former tiny_http is waited for to read what was sent to it: it does so at once, if its

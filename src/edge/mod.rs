@@ -29,7 +29,7 @@ use crate::auth::Principal;
 use crate::cancel::Cancel;
 use crate::worker::lock;
 
-use stream::Handed;
+use reply::Answer;
 
 pub use chunked::Decoder;
 pub use error::{Refusal, reason_phrase};
@@ -83,17 +83,17 @@ pub struct Admitted {
     pub gone: Cancel,
     /// Fire it to end the client's connection at once.
     pub hang_up: Cancel,
-    /// The event stream that the reply turned out to be.
-    handed: Mutex<Option<Handed>>,
+    /// What the worker answered with.
+    answer: Mutex<Option<Answer>>,
 }
 
 impl Admitted {
-    fn hand_over(&self, stream: Handed) {
-        *lock(&self.handed) = Some(stream);
+    fn answer_with(&self, answer: Answer) {
+        *lock(&self.answer) = Some(answer);
     }
 
-    fn handed_over(&self) -> Option<Handed> {
-        lock(&self.handed).take()
+    fn take_answer(&self) -> Option<Answer> {
+        lock(&self.answer).take()
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::reply::{Finished, Seen, Taken, head, left, look, poll_both};
+use super::reply::{Finished, Seen, head, left, look, poll_both};
 use super::stream::{Ear, EventSource, Handed, Pull};
 use super::wire::Wire;
-use super::{Admitted, EdgeLimits};
+use super::{Admitted, EdgeLimits, Reply};
 use crate::cancel::Reason;
 use crate::worker::lock;
 
@@ -19,7 +19,7 @@ use crate::worker::lock;
 pub(super) fn stream(
     wire: Wire,
     handed: Handed,
-    taken: &Taken,
+    reply: &Reply,
     admitted: &Admitted,
     limits: &EdgeLimits,
 ) -> (Wire, Finished) {
@@ -33,7 +33,7 @@ pub(super) fn stream(
         chunked,
         // The stream keeps its connection busy for good, so it is not offered for another request.
         // The head goes out with the first event, at once.
-        unsent: head(taken.status, &taken.lines, None, !chunked, chunked),
+        unsent: head(reply, None, !chunked, chunked),
         write_limit: Duration::from_millis(limits.write_ms_max),
         spoken: Instant::now(),
         bytes: 0,
@@ -56,7 +56,7 @@ pub(super) fn stream(
         Some(relay) => (relay.wire, relay.bytes),
         None => (Wire::new(watch.socket, None), 0),
     };
-    (wire, Finished { status: taken.status, bytes, keep: false, inner: None })
+    (wire, Finished { status: reply.status, bytes, keep: false })
 }
 
 /// What the stream's own thread does: waits for rings, for silence, and for the client to leave.

@@ -137,6 +137,11 @@ struct Escaped<'a> {
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Almost all text is plain and goes out in one piece.
+        let plain = self.text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if plain && self.text.len() <= self.chars_max {
+            return f.write_str(self.text);
+        }
         for (count, character) in self.text.chars().enumerate() {
             if count == self.chars_max {
                 return f.write_str("...");

@@ -109,23 +109,32 @@ impl Outbox {
 
     /// Queues a message. Errors: [`Refused`], and the message is dropped.
     pub fn send(&self, message: String) -> Result<(), Refused> {
-        let Some(sender) = lock(&self.sender).clone() else { return Err(Refused::Closed) };
         let length = message.len();
         let before = self.shared.bytes.fetch_add(length, Ordering::AcqRel);
         let refused = if before > 0 && before.saturating_add(length) > self.bytes_max {
             Refused::Full("outbox_bytes_max")
         } else {
-            match sender.try_send(message) {
+            match self.put(message) {
                 Ok(()) => {
                     self.shared.wake();
                     return Ok(());
                 }
-                Err(TrySendError::Full(_)) => Refused::Full("outbox_events_max"),
-                Err(TrySendError::Disconnected(_)) => Refused::Closed,
+                Err(refused) => refused,
             }
         };
         self.shared.bytes.fetch_sub(length, Ordering::AcqRel);
         Err(refused)
+    }
+
+    /// Under the lock, so that no sender outlives `close`: while one does, the reader that `close`
+    /// wakes sees no end, and nobody would wake it again.
+    fn put(&self, message: String) -> Result<(), Refused> {
+        let sender = lock(&self.sender);
+        let Some(sender) = sender.as_ref() else { return Err(Refused::Closed) };
+        sender.try_send(message).map_err(|refused| match refused {
+            TrySendError::Full(_) => Refused::Full("outbox_events_max"),
+            TrySendError::Disconnected(_) => Refused::Closed,
+        })
     }
 
     /// Takes nothing more; the reader ends after what waits.
@@ -174,5 +183,24 @@ mod tests {
         assert_eq!(sent.next(), Next::Message("before".into()));
         assert_eq!(sent.next(), Next::Message("after".into()));
         assert_eq!(sent.next(), Next::End);
+    }
+
+    #[test]
+    fn an_end_in_the_middle_of_a_send_is_heard() {
+        let (outbox, sent) = Outbox::new(4, 100);
+        let (outbox, sent) = (Arc::new(outbox), Arc::new(sent));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (ending, reader, hears) = (Arc::clone(&outbox), Arc::clone(&sent), Arc::clone(&heard));
+        sent.wake_with(move || {
+            let next = reader.next();
+            let first = next == Next::Message("a".into());
+            lock(&hears).push(next);
+            if first {
+                ending.close();
+            }
+        });
+        outbox.send("a".into()).unwrap();
+        // Nobody wakes the reader after this.
+        assert_eq!(*lock(&heard), [Next::Message("a".into()), Next::End]);
     }
 }
