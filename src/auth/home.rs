@@ -13,11 +13,15 @@ pub struct Interface {
 }
 
 /// Whether a peer is at home: loopback, link-local, private (RFC 1918, RFC 4193) or 100.64/10
-/// (RFC 6598), and, for global IPv6 only, on-link with one of the machine's own interfaces.
-/// `::ffff:a.b.c.d` is judged as `a.b.c.d`.
+/// (RFC 6598), the machine itself under any of its addresses, and, for global IPv6 only, on-link
+/// with one of its interfaces. `::ffff:a.b.c.d` is judged as `a.b.c.d`.
 #[must_use]
 pub fn is_home_peer(peer: IpAddr, interfaces: &[Interface]) -> bool {
-    match peer.to_canonical() {
+    let peer = peer.to_canonical();
+    if interfaces.iter().any(|own| own.address.to_canonical() == peer) {
+        return true;
+    }
+    match peer {
         IpAddr::V4(peer) => is_home_v4(peer),
         IpAddr::V6(peer) => {
             is_home_v6(peer)
@@ -198,6 +202,17 @@ mod tests {
         for (peer, home) in table {
             assert_eq!(is_home_peer(peer.parse().unwrap(), &interfaces()), home, "{peer}");
         }
+    }
+
+    #[test]
+    fn the_machine_itself_is_at_home_under_each_of_its_addresses() {
+        let own = Interface { address: "198.51.100.7".parse().unwrap(), prefix_bits: 24 };
+        for (peer, home) in
+            [("198.51.100.7", true), ("::ffff:198.51.100.7", true), ("198.51.100.8", false)]
+        {
+            assert_eq!(is_home_peer(peer.parse().unwrap(), &[own]), home, "{peer}");
+        }
+        assert!(!is_home_peer(own.address, &[]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::auth::is_home_peer;
 use crate::config::{Config, Scheme};
 use crate::mcp::{SERVER_NAME, SERVER_VERSION};
 use crate::upstream::{Probe, Upstream, UpstreamError};
@@ -83,9 +84,15 @@ fn urls(bound: Bound, server: &Server) -> Vec<String> {
         .filter(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
         .collect();
     addresses.sort_by_key(|address| (address.is_ipv6(), !is_private(*address)));
-    let mut urls: Vec<String> = addresses.iter().map(|address| url(&host_text(*address))).collect();
-    urls.push(url("localhost"));
-    urls
+    // An address whose neighbors the home rule does not serve is no use to a laptop without a token.
+    let everyone = server.authenticator.required();
+    let (serving, other): (Vec<IpAddr>, Vec<IpAddr>) = addresses
+        .into_iter()
+        .partition(|address| everyone || address.is_ipv6() || is_home_peer(*address, &[]));
+    let texts = |addresses: &[IpAddr]| -> Vec<String> {
+        addresses.iter().map(|address| url(&host_text(*address))).collect()
+    };
+    [texts(&serving), vec![url("localhost")], texts(&other)].concat()
 }
 
 fn url_of(bound: Bound, host: &str) -> String {
