@@ -69,7 +69,11 @@ impl Server {
         let toolbox =
             Toolbox::new(Arc::clone(&upstream), Defaults { model: config.upstream.model.clone() });
         let sse = Arc::new(Sse::new(
-            SseSettings { heartbeat_ms: limits.heartbeat_ms, random },
+            SseSettings {
+                heartbeat_ms: limits.heartbeat_ms,
+                body_values_max: limits.body_values_max,
+                random,
+            },
             Dispatcher::new(Arc::new(toolbox)),
             Arc::clone(&registry),
             Arc::clone(&lanes),

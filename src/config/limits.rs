@@ -19,6 +19,9 @@ pub struct Limits {
     pub handshake_ms_max: u64,
     /// A request body: a few images in base64.
     pub body_bytes_max: usize,
+    /// JSON values in one body: read, each costs up to a hundred bytes, so that a body of nothing
+    /// but commas would take gigabytes. A call has a few hundred.
+    pub body_values_max: usize,
     /// From the first byte of a body to its last: 32 MiB over a slow Wi-Fi.
     pub body_ms_max: u64,
     /// All bodies being read together, so that a Raspberry Pi survives them.
@@ -67,6 +70,7 @@ impl Limits {
             head_ms_max: 10_000,
             handshake_ms_max: 10_000,
             body_bytes_max: 32 * MIB,
+            body_values_max: 256 * KIB,
             body_ms_max: 60_000,
             bodies_bytes_max: 128 * MIB,
             reply_bytes_max: 64 * MIB,

@@ -19,8 +19,9 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Has sent no request yet; ended when all is closing, but not to make room.
-    Fresh,
+    /// Came then and has sent no request yet; ended to make room only when it had its chance and
+    /// nobody is idle.
+    Fresh(Instant),
     /// Waits for its next request; the one before began then.
     Idle(Instant),
     /// Works on a request.
@@ -74,7 +75,8 @@ impl Connections {
     }
 
     /// Makes room for one more and says whether there is: at the cap the oldest idle connection is
-    /// closed; where all work, it waits for one to leave, at most `limit`.
+    /// closed, else the oldest that never spoke; where all work, it waits for one to leave, at most
+    /// `limit`.
     pub(super) fn room(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut entries = lock(&self.entries);
@@ -127,7 +129,9 @@ impl Connections {
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        entries.insert(id, Entry { socket: Arc::clone(socket), address, state: State::Fresh });
+        let entry =
+            Entry { socket: Arc::clone(socket), address, state: State::Fresh(Instant::now()) };
+        entries.insert(id, entry);
         Entered::In(Place { of: Arc::clone(self), id })
     }
 
@@ -135,7 +139,7 @@ impl Connections {
     pub(super) fn begin_close(&self) {
         self.closing.store(true, Ordering::Release);
         for entry in lock(&self.entries).values_mut() {
-            if matches!(entry.state, State::Fresh | State::Idle(_)) {
+            if matches!(entry.state, State::Fresh(_) | State::Idle(_)) {
                 entry.end();
             }
         }
@@ -165,7 +169,8 @@ impl Connections {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Ends the oldest idle connection (of an address); says whether there was one.
+    /// Ends the oldest idle connection (of an address), or else the oldest that never spoke; says
+    /// whether there was one.
     fn evict(
         &self,
         entries: &mut HashMap<u64, Entry>,
@@ -176,10 +181,13 @@ impl Connections {
             .values_mut()
             .filter(|entry| address.is_none_or(|address| entry.address == address))
             .filter_map(|entry| match entry.state {
-                State::Idle(since) => Some((since, entry)),
-                State::Fresh | State::Busy | State::Ended => None,
+                State::Idle(since) => Some(((false, since), entry)),
+                State::Fresh(since) if since.elapsed() >= SPEAKS_WITHIN => {
+                    Some(((true, since), entry))
+                }
+                State::Fresh(_) | State::Busy | State::Ended => None,
             })
-            .min_by_key(|(since, _)| *since);
+            .min_by_key(|(rank, _)| *rank);
         let Some((_, entry)) = oldest else { return false };
         entry.end();
         self.evicted.fetch_add(1, Ordering::Relaxed);
@@ -242,3 +250,7 @@ impl Drop for Place {
         self.of.left.notify_all();
     }
 }
+
+/// Clients send their handshake and their first request at once; one that has not by then may be
+/// ended for somebody who does.
+const SPEAKS_WITHIN: Duration = Duration::from_secs(1);

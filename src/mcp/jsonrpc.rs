@@ -6,6 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
+use super::volume;
+
 /// A request's id: a string or an integer, never null (all revisions, "Requests").
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
@@ -132,8 +134,12 @@ impl Malformed {
     }
 }
 
-/// Reads a body. Errors: not JSON, or not JSON-RPC.
-pub fn read(bytes: &[u8]) -> Result<Incoming, Malformed> {
+/// Reads a body. Errors: not JSON, not JSON-RPC, or more than `values_max` values.
+pub fn read(bytes: &[u8], values_max: usize) -> Result<Incoming, Malformed> {
+    if volume::exceeds(bytes, values_max) {
+        let what = format!("the body passes the limit body_values_max ({values_max} values)");
+        return Err(Malformed { id: None, error: RpcError::new(ErrorCode::INVALID_REQUEST, what) });
+    }
     let value: Value = serde_json::from_slice(bytes).map_err(|error| Malformed {
         id: None,
         error: RpcError::new(ErrorCode::PARSE_ERROR, format!("the body is not JSON: {error}")),
@@ -267,7 +273,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Result<Message, Malformed> {
-        match read(text.as_bytes())? {
+        match read(text.as_bytes(), 100)? {
             Incoming::One(message) => Ok(message),
             Incoming::Batch(_) => panic!("a batch"),
         }
@@ -315,7 +321,7 @@ mod tests {
     fn initialize_is_refused_in_a_batch_and_the_rest_is_taken() {
         let text = r#"[{"jsonrpc":"2.0","id":1,"method":"initialize"},
                        {"jsonrpc":"2.0","id":2,"method":"ping"}]"#;
-        let Ok(Incoming::Batch(messages)) = read(text.as_bytes()) else { panic!("no batch") };
+        let Ok(Incoming::Batch(messages)) = read(text.as_bytes(), 100) else { panic!("no batch") };
         assert_eq!(messages[0].as_ref().unwrap_err().error.code, ErrorCode::INVALID_REQUEST);
         assert!(matches!(messages[1], Ok(Message::Request { .. })));
     }

@@ -8,6 +8,7 @@ mod pending;
 mod revision;
 mod service;
 mod shape;
+mod volume;
 
 pub use dispatch::{Call, Dispatcher, ProgressToken, SERVER_NAME, SERVER_VERSION, Step, progress};
 pub use jsonrpc::{

@@ -254,16 +254,19 @@ impl Registry {
         }
         lock(&self.map).sessions.remove(&session.id);
         session.in_flight.cancel_all(why.reason());
+        if matches!(why, Ended::SlowReader(_) | Ended::Evicted) {
+            // Before the outbox is closed: a stream that ends in an orderly way first is no longer
+            // there to be cut, and keeps its place while it waits for its client to go.
+            session.hang_up.fire(Reason::SessionEnded);
+        }
         session.outbox.close();
         match why {
             Ended::SlowReader(_) => {
                 self.slow.fetch_add(1, Ordering::Relaxed);
-                session.hang_up.fire(Reason::SessionEnded);
                 log::warn!("session={} ended: {why}", session.id.short());
             }
             Ended::Evicted => {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
-                session.hang_up.fire(Reason::SessionEnded);
                 log::info!("session={} ended: {why}", session.id.short());
             }
             Ended::ClientLeft | Ended::Shutdown => {
@@ -316,6 +319,7 @@ const SPOKEN_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use super::super::outbox::Next;
     use super::*;
     use std::time::Duration;
 
@@ -381,6 +385,21 @@ mod tests {
         let again = open(&registry, 2, Instant::now());
         assert_eq!(again.revision(), Revision::V2025_06_18);
     }
+    #[test]
+    fn a_slow_or_evicted_session_is_cut_before_its_stream_could_end_in_an_orderly_way() {
+        for why in [Ended::Evicted, Ended::SlowReader("outbox_events_max")] {
+            let registry = registry(4);
+            let hang_up = Cancel::new();
+            let id = SessionId::mint([1; 16]);
+            let (session, sent) =
+                registry.open(id, Principal::Home, hang_up.clone(), Instant::now());
+            let (cut, heard) = crossbeam_channel::bounded(1);
+            let _hook = hang_up.hook(move || cut.send(sent.next()).unwrap());
+            registry.end(&session, why);
+            assert_eq!(heard.try_recv(), Ok(Next::Nothing), "{why}");
+        }
+    }
+
     #[test]
     fn a_closed_registry_ends_what_is_opened() {
         let registry = registry(4);

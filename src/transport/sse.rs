@@ -24,6 +24,8 @@ use crate::worker::lock;
 pub struct SseSettings {
     /// Milliseconds of silence after which a comment goes out.
     pub heartbeat_ms: u64,
+    /// JSON values that one body may hold.
+    pub body_values_max: usize,
     /// The system's random source, for session ids.
     pub random: fn() -> Option<[u8; 16]>,
 }
@@ -123,7 +125,7 @@ impl Sse {
             return Err(problem(415, "media_type", "send application/json"));
         }
         let malformed = |malformed: Malformed| Reply::json(400, malformed.reply().into_bytes());
-        match read(&exchange.body).map_err(malformed)? {
+        match read(&exchange.body, self.settings.body_values_max).map_err(malformed)? {
             Incoming::One(message) => Ok((session, vec![Ok(message)])),
             Incoming::Batch(messages) if session.revision().has_batches() => {
                 Ok((session, messages))

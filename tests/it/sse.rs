@@ -140,6 +140,25 @@ fn a_body_that_is_no_message_is_a_400_without_an_id() {
 }
 
 #[test]
+fn a_body_of_too_many_values_is_refused_before_it_is_read() {
+    let house = Plan::new().limits(|limits| limits.body_values_max = 100).start();
+    let mut session = house.client().open();
+    let ping = |values: usize| {
+        let many = vec!["1"; values].join(",");
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"many":[{many}]}}}}"#)
+    };
+    let got = session.post(&ping(101));
+    let error = &got.json()["error"];
+    assert_eq!((got.status, error["code"].as_i64()), (400, Some(-32600)));
+    let limit = "body_values_max (100 values)";
+    assert!(error["message"].as_str().unwrap().contains(limit), "{error}");
+    // Of a batch too, which would be taken apart before it is known to be none here.
+    let got = session.post(&format!("[{}]", vec!["1"; 101].join(",")));
+    assert!(got.json()["error"]["message"].as_str().unwrap().contains(limit));
+    assert_eq!(session.post(&ping(90)).status, 202);
+}
+
+#[test]
 fn silence_is_broken_by_comments() {
     let house = Plan::new().limits(|limits| limits.heartbeat_ms = 40).start();
     let mut session = house.client().open();

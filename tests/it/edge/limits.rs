@@ -82,6 +82,28 @@ fn at_the_cap_the_oldest_idle_connection_is_closed_for_the_new_one() {
 }
 
 #[test]
+fn at_the_cap_those_that_never_speak_make_room() {
+    let rig = Rig::with(|limits| {
+        limits.connections_max = 3;
+        limits.head_ms_max = 600_000;
+        limits.handshake_ms_max = 600_000;
+    });
+    let mut working = rig.plain();
+    working.send(&get("/hold"));
+    let exchange = rig.held();
+    let mut silent = [rig.plain(), rig.plain_on_tls()];
+    eventually("they are in", || rig.edge.counts().connections == 3);
+    let mut new = [rig.plain(), rig.plain()];
+    for new in &mut new {
+        new.send(&get("/"));
+        assert_eq!(new.reply().status, 200);
+    }
+    assert!(silent.iter_mut().any(Client::is_cut));
+    exchange.respond(local_llm_mcp::edge::Reply::text(200, "unharmed"));
+    assert_eq!(working.reply().text(), "unharmed");
+}
+
+#[test]
 fn at_the_cap_with_all_at_work_a_new_connection_waits_for_its_place() {
     let rig = Rig::with(|limits| limits.connections_max = 2);
     let mut working: Vec<_> = (0..2)
