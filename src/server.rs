@@ -1,6 +1,8 @@
 //! The composition root: builds the rooms, owns every handle, starts in order and stops in
 //! reverse. Imported by `main` alone.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
 mod banner;
 mod error;
 mod limits;

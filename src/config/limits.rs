@@ -60,8 +60,9 @@ impl Limits {
     #[must_use]
     pub fn new(descriptors_max: u64) -> Self {
         let connections = descriptors_max.saturating_sub(DESCRIPTORS_KEPT) / 4;
-        let connections_max =
-            usize::try_from(connections).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX);
+        let connections_max = usize::try_from(connections)
+            .unwrap_or(usize::MAX)
+            .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
         Self {
             connections_max,
             connections_per_address_max: 512,
@@ -102,6 +103,8 @@ const MIB: usize = 1024 * KIB;
 /// For listeners, logs, files, the upstream's pool, and the second that an accept needs.
 const DESCRIPTORS_KEPT: u64 = 128;
 const CONNECTIONS_MAX: usize = 4096;
+/// A client takes two or three; with fewer, a stream would keep out its own requests.
+const CONNECTIONS_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +113,7 @@ mod tests {
     #[test]
     fn connections_follow_the_descriptors() {
         for (descriptors, connections, streams) in [
-            (0, 1, 1),
+            (0, 8, 7),
             (256, 32, 28),
             (1024, 224, 196),
             (1 << 20, 4096, 3584),

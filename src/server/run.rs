@@ -30,6 +30,8 @@ enum Event {
 /// Serves until SIGINT or SIGTERM. The first signal stops in an orderly way, a second one returns
 /// at once. Errors: [`StartError`].
 pub fn run(config: &Config) -> Result<Outcome, StartError> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    super::allocator::settle();
     // Before the first thread, so that no signal ends us half started.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(StartError::Signals)?;
     // As many descriptors as the system grants; the limits that depend on them follow.
