@@ -68,6 +68,7 @@
 //! | [`auth`] | who is asking: tokens, the home rule, principals | knows HTTP |
 //! | [`cert`] | our own CA and leaf or the owner's files: made, checked, taken up anew | knows a socket or a setting |
 //! | [`observe`] | the log's promise, the access line | knows a protocol |
+//! | [`seal`] | text that a client keeps for us and cannot make or change | knows what it says |
 //! | [`cancel`] | the one way to stop work | knows what is stopped |
 //! | [`worker`] | the one way to make a thread and to take a lock | leaves a thread unjoined |
 //! | [`files`] | a file replaced in one step, and seen to have changed | knows what is in it |
@@ -79,10 +80,10 @@
 //! - `command` uses `config`, `auth` and `cert`; `config` uses `auth`, for what counts as home.
 //! - `transport` uses `edge`, `session`, `mcp`, `observe`, `worker` and `cancel`.
 //! - `edge` uses `auth`, `observe`, `worker` and `cancel`.
-//! - `session` uses `mcp`, `auth` and `cancel`.
+//! - `session` uses `mcp`, `auth`, `seal`, `files` and `cancel`.
 //! - `tools` uses `mcp`, `upstream` and `cancel`.
-//! - `upstream` uses `cancel` and `worker`; `mcp` uses `cancel`.
-//! - `auth` and `cert` use `files`.
+//! - `upstream` uses `cancel` and `worker`; `mcp` uses `cancel` and `seal`.
+//! - `auth`, `cert` and `seal` use `files`.
 //! - `observe`, `cancel`, `worker` and `files` use nothing. Taking a lock (`worker::lock`) is open
 //!   to all.
 //!
@@ -124,7 +125,7 @@
 //! | gate | the decision over peer, machine and head, before the body |
 //! | front | the part of the edge that owns a client's connection |
 //! | ticket | by which a worker finds what the gate admitted |
-//! | state folder | where CA, certificate and token store live |
+//! | state folder | where CA, certificate, token store and session key live |
 //!
 //! # Where a change goes
 //!
@@ -157,6 +158,7 @@ pub mod edge;
 pub mod files;
 pub mod mcp;
 pub mod observe;
+pub mod seal;
 pub mod server;
 pub mod session;
 pub mod tools;

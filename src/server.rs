@@ -8,26 +8,29 @@ mod error;
 mod limits;
 mod run;
 mod status;
+mod watch;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::SecureRandom;
 
 use crate::auth::{Authenticator, HostNames, Interfaces, TokenSources, machine_name};
 use crate::cert::Certificates;
 use crate::config::{Config, Listener, Scheme};
-use crate::edge::{Edge, Listening, Policy, bind, server_config};
-use crate::mcp::Dispatcher;
-use crate::session::Registry;
-use crate::tools::{Defaults, Toolbox};
-use crate::transport::{CaPem, Health, Lanes, Router, Sse, SseSettings, routes};
+use crate::edge::{Cors, Edge, Listening, Policy, bind, server_config};
+use crate::mcp::{Bulletin, Dispatcher, Service};
+use crate::seal::Seal;
+use crate::session::{EndedIds, KeptSessions, LegacyTickets, Registry};
+use crate::tools::{Defaults, Facts, Toolbox};
+use crate::transport::{CaPem, Health, House, Lanes, Legacy, Router, Sse, Streamable, routes};
 use crate::upstream::{BaseUrl, Settings, Upstream};
 
-use limits::{edge_limits, lane_limits, session_limits};
+use limits::{edge_limits, house_settings, kept_limits, lane_limits, session_limits};
 use status::Status;
+use watch::{Look, Watch};
 
 pub use error::StartError;
 pub use run::{Outcome, run};
@@ -38,7 +41,9 @@ pub struct Server {
     // In the order in which they are stopped.
     edge: Arc<Edge>,
     registry: Arc<Registry>,
+    streamable: Arc<Streamable>,
     lanes: Arc<Lanes>,
+    watch: Watch,
     upstream: Arc<Upstream>,
     certificates: Option<Arc<Certificates>>,
     authenticator: Arc<Authenticator>,
@@ -59,27 +64,62 @@ pub struct Bound {
 impl Server {
     /// Builds every room and starts to listen. Errors: [`StartError`], and nothing is left running.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        let upstream = Arc::new(upstream(config)?);
+        let toolbox = Arc::new(Toolbox::new(
+            Arc::clone(&upstream),
+            Defaults { model: config.upstream.model.clone() },
+            Facts { config: facts(config) },
+        ));
+        let bulletin = Arc::<Bulletin>::default();
+        let look = Arc::clone(&toolbox);
+        let look: Look = Box::new(move |cancel| look.look(cancel));
+        Self::build(config, upstream, toolbox, bulletin, look)
+    }
+
+    /// The same with another service in place of ours, for trying out the protocol itself.
+    /// Errors: as of [`Self::start`].
+    pub fn start_with(
+        config: &Config,
+        service: Arc<dyn Service>,
+        bulletin: Arc<Bulletin>,
+    ) -> Result<Self, StartError> {
+        let upstream = Arc::new(upstream(config)?);
+        Self::build(config, upstream, service, bulletin, Box::new(|_| Vec::new()))
+    }
+
+    fn build(
+        config: &Config,
+        upstream: Arc<Upstream>,
+        service: Arc<dyn Service>,
+        bulletin: Arc<Bulletin>,
+        look: Look,
+    ) -> Result<Self, StartError> {
         let authenticator = Arc::new(authenticator(config)?);
         config.check_exposure(authenticator.required())?;
         let interfaces = Arc::new(Interfaces::new());
         let names = machine_name();
         let certificates = certificates(config, &names, &interfaces)?;
-        let upstream = Arc::new(upstream(config)?);
         let limits = &config.limits;
         let registry = Arc::new(Registry::new(session_limits(limits)));
         let lanes = Arc::new(Lanes::new(&lane_limits(limits)));
-        let toolbox =
-            Toolbox::new(Arc::clone(&upstream), Defaults { model: config.upstream.model.clone() });
-        let sse = Arc::new(Sse::new(
-            SseSettings {
-                heartbeat_ms: limits.heartbeat_ms,
-                body_values_max: limits.body_values_max,
-                random,
-            },
-            Dispatcher::new(Arc::new(toolbox)),
-            Arc::clone(&registry),
-            Arc::clone(&lanes),
-        ));
+        let seal = Arc::new(Seal::open(&config.state_folder)?);
+        let kept = Arc::new(KeptSessions::new(kept_limits(limits)));
+        let house = Arc::new(House {
+            settings: house_settings(limits, random),
+            dispatcher: Dispatcher::new(service, Arc::clone(&seal)),
+            lanes: Arc::clone(&lanes),
+            bulletin: Arc::clone(&bulletin),
+        });
+        let ended = EndedIds::open(
+            Some(config.state_folder.join("ended-sessions")),
+            limits.ended_sessions_max,
+            now_s(),
+        );
+        let legacy =
+            Legacy::new(Arc::clone(&house), LegacyTickets::new(seal, ended), Arc::clone(&kept));
+        let streamable = Arc::new(Streamable::new(Arc::clone(&house), Arc::new(legacy)));
+        let sse = Arc::new(Sse::new(house, Arc::clone(&registry)));
+        let watch = Watch::start(bulletin, kept, look).map_err(StartError::Threads)?;
         let counted = Arc::new(OnceLock::new());
         let status = Status {
             edge: Arc::clone(&counted),
@@ -93,15 +133,12 @@ impl Server {
             health: Health { started: Instant::now(), source: Arc::new(move || status.json()) },
             ca: CaPem(Arc::new(move || ca.as_ref().and_then(|certificates| certificates.ca_pem()))),
             sse,
+            streamable: Arc::clone(&streamable),
         };
         let (listening, bound) = listen(config, certificates.as_ref())?;
         let configured = host_names(config, certificates.as_deref());
-        let policy = Policy {
-            routes: routes(),
-            authenticator: Arc::clone(&authenticator),
-            hosts: HostNames::new(&names, &configured),
-            origins: config.allow_origins.clone(),
-        };
+        let hosts = HostNames::new(&names, &configured);
+        let policy = policy(config, Arc::clone(&authenticator), hosts);
         let edge = Edge::start(
             listening,
             &inner_folder()?,
@@ -115,7 +152,9 @@ impl Server {
         Ok(Self {
             edge,
             registry,
+            streamable,
             lanes,
+            watch,
             upstream,
             certificates,
             authenticator,
@@ -136,7 +175,9 @@ impl Server {
     pub fn stop(&self) {
         let deadline = Instant::now() + Duration::from_millis(self.drain_ms_max);
         self.edge.stop_accepting();
+        self.watch.stop();
         self.registry.close();
+        self.streamable.close();
         self.edge.finish(deadline);
         self.lanes.close();
     }
@@ -158,6 +199,28 @@ fn host_names(config: &Config, certificates: Option<&Certificates>) -> Vec<Strin
     }
     names
 }
+
+/// What the gate compares with.
+fn policy(config: &Config, authenticator: Arc<Authenticator>, hosts: HostNames) -> Policy {
+    let public_url = config.public_url.as_ref();
+    Policy {
+        routes: routes(),
+        authenticator,
+        hosts,
+        origins: config.allow_origins.clone(),
+        cors: CORS,
+        prefix: public_url.map(|url| url.path().to_owned()).unwrap_or_default(),
+        public_host: public_url.map(|url| url.host().to_owned()),
+    }
+}
+
+/// The headers of MCP over HTTP in all revisions, for web pages of configured origins.
+const CORS: Cors = Cors {
+    allow_headers: "Content-Type, Authorization, Accept, MCP-Protocol-Version, Mcp-Session-Id, \
+                    Last-Event-ID, Mcp-Method, Mcp-Name",
+    allow_header_prefix: "mcp-param-",
+    expose_headers: "Mcp-Session-Id, WWW-Authenticate",
+};
 
 fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
     let sources = TokenSources {
@@ -238,6 +301,25 @@ fn inner_folder() -> Result<PathBuf, StartError> {
     let temporary = std::env::temp_dir();
     let short = temporary.as_os_str().len() < 60;
     Ok(if short { temporary } else { PathBuf::from("/tmp") }.join(name))
+}
+
+/// The settings as `local://config` tells them, without anything secret.
+fn facts(config: &Config) -> serde_json::Value {
+    let listeners: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| serde_json::json!({ "transport": listener.scheme.as_str(), "port": listener.port }))
+        .collect();
+    serde_json::json!({
+        "upstream": config.upstream.url,
+        "defaultModel": config.upstream.model,
+        "listeners": listeners,
+        "publicUrl": config.public_url.as_ref().map(ToString::to_string),
+    })
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn random() -> Option<[u8; 16]> {

@@ -40,6 +40,17 @@ pub struct Limits {
     pub outbox_events_max: usize,
     /// The bytes of those events together; one longer answer passes when nothing else waits.
     pub outbox_bytes_max: usize,
+    /// `subscriptions/listen` streams at once, all clients together.
+    pub listens_max: usize,
+    /// Sessions on `/mcp` of which anything is kept: streams, subscriptions, a log level. The one
+    /// idle longest is forgotten first; its id stays good.
+    pub kept_sessions_max: usize,
+    /// From its last use until what is kept of a session is forgotten: desktops sleep over night.
+    pub session_idle_s_max: u64,
+    /// Ids of ended sessions that are remembered, also over a restart; then older sessions end too.
+    pub ended_sessions_max: usize,
+    /// A client's answer to a request of ours: a person may have to fill in a form.
+    pub answer_s_max: u64,
     /// Silence on an event stream until a comment line is sent: proxies and clients give up
     /// after 30 to 60 s.
     pub heartbeat_ms: u64,
@@ -81,6 +92,11 @@ impl Limits {
             streams_max: (connections_max - connections_max / 8).max(1),
             outbox_events_max: 64,
             outbox_bytes_max: 16 * MIB,
+            listens_max: (connections_max / 4).max(1),
+            kept_sessions_max: (connections_max - connections_max / 8).max(1),
+            session_idle_s_max: 12 * 3600,
+            ended_sessions_max: 4096,
+            answer_s_max: 600,
             heartbeat_ms: 15_000,
             calls_running_max: 4,
             calls_waiting_max: 16,

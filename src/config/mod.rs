@@ -22,6 +22,7 @@ pub use limits::Limits;
 pub use report::{Origin, Report, Row};
 pub use resolve::resolve;
 pub use source::Environment;
+pub use url::PublicUrl;
 
 /// Everything that was decided before the first socket is opened.
 #[derive(Clone, Debug)]
@@ -46,13 +47,14 @@ pub struct Config {
     pub token: Option<Secret>,
     /// Whether the home rule stays beside the tokens.
     pub home_open: bool,
-    /// Where clients outside reach the server, as `scheme://host[:port]`.
-    pub public_url: Option<String>,
+    /// Where clients outside reach the server.
+    pub public_url: Option<PublicUrl>,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// Host names that are accepted besides local ones; the public URL's is among them.
     pub allow_hosts: Vec<String>,
-    /// Origins of web pages that may use the server, as `scheme://host[:port]`.
+    /// Origins of web pages that may use the server, as `scheme://host[:port]`; the public URL's is
+    /// among them.
     pub allow_origins: Vec<String>,
     /// What is logged, in env_logger's words.
     pub log_filter: String,

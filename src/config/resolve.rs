@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::flags::Flags;
 use super::report::Origin;
 use super::source::{Environment, Given, Setting, Source};
-use super::url::{Url, is_dns_name, is_host};
+use super::url::{PublicUrl, Url, is_dns_name, is_host};
 use super::{CertificateFiles, Config, Limits, Listener, Scheme, Secret, network, upstream};
 use crate::auth::{is_globally_routable, is_home_peer, is_local_name};
 
@@ -26,14 +26,17 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
     let token_file = source.optional(TOKEN_FILE, flags.token_file.as_deref(), path)?;
     let token = token(source);
     let home_open = home_open(source, flags)?;
-    let public_url = source.optional(PUBLIC_URL, flags.public_url.as_deref(), url)?;
+    let public = source.optional(PUBLIC_URL, flags.public_url.as_deref(), public_url)?;
+    let (url, public_url) = public.unzip();
     let trusted_proxies = source.list(TRUSTED_PROXY, &flags.trusted_proxy, network::address)?;
     let mut allow_hosts = source.list(ALLOW_HOST, &flags.allow_host, host_name)?;
-    allow_hosts.extend(public_url.as_ref().map(|url| url.host.clone()));
-    let allow_origins = source.list(ALLOW_ORIGIN, &flags.allow_origin, origin)?;
+    allow_hosts.extend(url.as_ref().map(|url| url.host.clone()));
+    let mut allow_origins = source.list(ALLOW_ORIGIN, &flags.allow_origin, origin)?;
+    // A proxy that ends TLS makes the server's own pages come from there.
+    allow_origins.extend(url.as_ref().map(Url::origin));
     let (log_filter, log_file) = log(source, flags)?;
     Ok(Config {
-        public: exposure(host, public_url.as_ref(), &trusted_proxies),
+        public: exposure(host, url.as_ref(), &trusted_proxies),
         listeners,
         host,
         host_is_default,
@@ -44,7 +47,7 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
         token_file,
         token,
         home_open,
-        public_url: public_url.map(|url| url.origin()),
+        public_url,
         trusted_proxies,
         allow_hosts,
         allow_origins,
@@ -176,11 +179,17 @@ fn path(given: &Given) -> Result<PathBuf, ConfigError> {
     Ok(PathBuf::from(&given.text))
 }
 
-fn url(given: &Given) -> Result<Url, ConfigError> {
-    let url = Url::parse(given.text.trim());
-    url.filter(|url| url.path.is_empty()).ok_or_else(|| {
-        given.wrong("is not a server's URL", "type it as in https://mcp.example.org")
-    })
+fn public_url(given: &Given) -> Result<(Url, PublicUrl), ConfigError> {
+    let url = Url::parse(given.text.trim()).ok_or_else(|| {
+        let remedy = "type it as in https://mcp.example.org or https://home.example/llm";
+        given.wrong("is not a server's URL without query and fragment", remedy)
+    })?;
+    let public = PublicUrl::new(&url).ok_or_else(|| {
+        let remedy = "type letters, digits and -._~ between single slashes, as in \
+                      https://home.example/llm";
+        given.wrong("has a path that proxies may write in another way", remedy)
+    })?;
+    Ok((url, public))
 }
 
 fn origin(given: &Given) -> Result<String, ConfigError> {
@@ -335,6 +344,20 @@ mod tests {
         let arguments = ["--public-url", "https://mcp.example.org", "--allow-host", "A.lan,b.lan"];
         let config = resolved(&arguments, &[]).unwrap();
         assert_eq!(config.allow_hosts, ["a.lan", "b.lan", "mcp.example.org"]);
+    }
+
+    #[test]
+    fn a_public_url_may_have_a_path_and_is_an_origin_of_pages() {
+        let arguments = ["--public-url", "https://Home.example:443/llm/"];
+        let config = resolved(&arguments, &[]).unwrap();
+        let url = config.public_url.unwrap();
+        assert_eq!(url.to_string(), "https://home.example/llm");
+        assert_eq!((url.host(), url.path()), ("home.example", "/llm"));
+        assert_eq!(config.allow_origins, ["https://home.example"]);
+        for text in ["https://a/b?c", "https://a/b#c", "https://a/../b", "https://a/%62", "a/b"] {
+            let error = resolved(&["--public-url", text], &[]).unwrap_err().to_string();
+            assert!(error.contains("https://home.example/llm"), "{error}");
+        }
     }
 
     #[test]

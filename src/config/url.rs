@@ -1,5 +1,6 @@
 //! The little of URLs that settings need, read strictly. No user, query or fragment.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::Scheme;
@@ -51,6 +52,58 @@ impl Url {
     /// The host as an address, if it is one.
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+}
+
+/// Where clients outside reach the server: `scheme://host[:port][/path]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    origin: String,
+    host: String,
+    path: String,
+}
+
+impl PublicUrl {
+    /// `None`: the path has something that a proxy or a client may write in another way, such as
+    /// `..`, `//` or `%2F`.
+    pub(super) fn new(url: &Url) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let is_segment = |segment: &str| !["", ".", ".."].contains(&segment);
+        let all_plain = url
+            .path
+            .split('/')
+            .skip(1)
+            .all(|segment| is_segment(segment) && segment.bytes().all(plain));
+        all_plain.then(|| Self {
+            origin: url.origin(),
+            host: url.host.clone(),
+            path: url.path.clone(),
+        })
+    }
+
+    /// `scheme://host[:port]`, as browsers send it.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The host in lower case, an IPv6 literal in brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path below which the server is: empty, or begins with a slash and does not end with one.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Without a slash at its end, so that a route can be put behind it.
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.path)
     }
 }
 
@@ -121,6 +174,26 @@ mod tests {
             "http://a\n",
         ] {
             assert_eq!(Url::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_has_a_path_that_is_written_in_one_way() {
+        for (text, shown, path) in [
+            ("https://Home.example/", "https://home.example", ""),
+            ("https://home.example:443/llm/", "https://home.example/llm", "/llm"),
+            (
+                "https://home.example:8443/a/b-._~C",
+                "https://home.example:8443/a/b-._~C",
+                "/a/b-._~C",
+            ),
+        ] {
+            let url = PublicUrl::new(&Url::parse(text).unwrap()).unwrap();
+            assert_eq!((url.to_string().as_str(), url.path()), (shown, path), "{text}");
+        }
+        for path in ["/a//b", "//a", "/.", "/..", "/a/../b", "/a%2Fb", "/a;b", "/a+b", "/a@b"] {
+            let url = Url::parse(&format!("https://home.example{path}")).unwrap();
+            assert_eq!(PublicUrl::new(&url), None, "{path}");
         }
     }
 }

@@ -159,6 +159,14 @@ impl Refusal {
         )
     }
 
+    /// Whether it comes before the Origin has passed: such a page learns nothing.
+    pub(super) fn precedes_origin(&self) -> bool {
+        matches!(
+            self,
+            Self::NotHome | Self::Forwarded(_) | Self::HostRefused(_) | Self::OriginRefused(_)
+        )
+    }
+
     /// The body of the reply: one JSON object with `error` and `error_description`.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {

@@ -3,13 +3,14 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::body::{self, NoBody};
 use super::budget::Budget;
 use super::connections::{Connections, Place};
+use super::cors::Grant;
 use super::error::Refusal;
 use super::gate::{Admission, Policy, admit_head};
 use super::head::{self, Head, Method};
@@ -136,11 +137,8 @@ impl Connection {
         };
         // The credential has done its work; nothing behind the gate sees it.
         head.fields.retain(|(name, _)| name != "authorization");
-        let Admission { route, principal } = admission;
-        let (gone, hang_up) = (Cancel::new(), Cancel::new());
-        let answer = Mutex::default();
-        let admitted =
-            Arc::new(Admitted { route, principal, peer, tls, head, gone, hang_up, answer });
+        let admitted = self.admitted(head, admission);
+        let route = admitted.route;
         let stream = front.policy.routes.get(route).is_some_and(|route| route.streams);
         let _ends = stream.then(|| self.hang_up_with(&admitted));
         let sent = front.house.send(&admitted, &body.bytes);
@@ -167,6 +165,24 @@ impl Connection {
         finished.keep
     }
 
+    fn admitted(&self, head: Head, admission: Admission) -> Arc<Admitted> {
+        let policy = &self.front.policy;
+        let Admission { route, principal, below_prefix } = admission;
+        Arc::new(Admitted {
+            route,
+            principal,
+            peer: self.peer,
+            tls: self.wire.is_tls(),
+            grant: Grant::of(&head, policy),
+            head,
+            gone: Cancel::new(),
+            hang_up: Cancel::new(),
+            base: if below_prefix { policy.prefix.clone() } else { String::new() },
+            half_close: AtomicU8::new(0),
+            answer: Mutex::default(),
+        })
+    }
+
     fn body(&mut self, head: &Head) -> Result<body::Body, NoBody> {
         let limits = self.front.limits;
         if head.expects_continue && self.wire.inbound().is_empty() {
@@ -186,8 +202,10 @@ impl Connection {
     fn options(&mut self, head: &Head, admission: &Admission, begun: Instant) -> bool {
         let route = self.front.policy.routes.get(admission.route);
         let allow = route.map_or("GET, POST, OPTIONS", |route| route.allow);
-        let reply = Reply { status: 204, content_type: "", fields: Vec::new(), body: Vec::new() }
-            .with("Allow", allow);
+        let mut reply =
+            Reply { status: 204, content_type: "", fields: Vec::new(), body: Vec::new() }
+                .with("Allow", allow);
+        Grant::preflight(head, &self.front.policy, allow, &mut reply);
         let keep = head.keep_alive && body::skip(&mut self.wire, head.framing);
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &self.front.limits);
         self.log(head, None, reply.status, 0, begun);
@@ -202,7 +220,11 @@ impl Connection {
             && !head.expects_continue
             && body::skip(&mut self.wire, head.framing);
         let limits = self.front.limits;
-        let reply = Reply::from(refusal);
+        let mut reply = Reply::from(refusal);
+        let grant = Grant::of(head, &self.front.policy);
+        if let Some(grant) = grant.filter(|_| !refusal.precedes_origin()) {
+            grant.tell(&mut reply);
+        }
         let bytes = reply.body.len() as u64;
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &limits);
         self.log(head, None, refusal.status(), bytes, begun);

@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use crate::auth::{Authenticator, Denied, HostNames, Interface, Principal, is_home_peer};
 
+use super::cors::Cors;
 use super::error::Refusal;
 use super::head::{Head, Method};
 
 /// One path of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The whole path.
+    /// The whole path, below the public prefix where there is one.
     pub path: &'static str,
     /// The methods it takes, as `Allow` lists them.
     pub allow: &'static str,
     /// Who may use it.
     pub access: Access,
-    /// Whether a GET is answered by an event stream that stays open.
+    /// Whether a request may be answered by an event stream that stays open. Such a route has no
+    /// HEAD, and only its connections can be hung up from another thread.
     pub streams: bool,
 }
 
@@ -55,6 +57,41 @@ pub struct Policy {
     pub hosts: HostNames,
     /// Origins of web pages that may use the server besides its own, as `scheme://host[:port]`.
     pub origins: Vec<String>,
+    /// What pages of those origins may send and read.
+    pub cors: Cors,
+    /// The path of the public URL, below which every route is served too: a proxy may strip it or
+    /// not. Empty, or begins with a slash and does not end with one.
+    pub prefix: String,
+    /// The public URL's host, without a port and in lower case.
+    pub public_host: Option<String>,
+}
+
+impl Policy {
+    pub(super) fn has_origin(&self, origin: &str) -> bool {
+        self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+
+    /// The number of the route with this path, and whether the path carried the prefix. A path that
+    /// is a route as it stands is that route, also when the prefix has a route's name.
+    fn route(&self, path: &str) -> Option<(usize, bool)> {
+        let number = |path: &str| self.routes.iter().position(|route| route.path == path);
+        let below = || match path.strip_prefix(self.prefix.as_str())? {
+            _ if self.prefix.is_empty() => None,
+            "" => number("/"),
+            rest => number(rest),
+        };
+        let plain = number(path).map(|number| (number, false));
+        plain.or_else(|| below().map(|number| (number, true)))
+    }
+
+    /// Whether a Host is the public URL's, on whatever port.
+    fn is_public(&self, host: &str) -> bool {
+        let Some(public) = &self.public_host else { return false };
+        host.split_at_checked(public.len()).is_some_and(|(name, rest)| {
+            let rest = rest.strip_prefix('.').unwrap_or(rest);
+            name.eq_ignore_ascii_case(public) && (rest.is_empty() || rest.starts_with(':'))
+        })
+    }
 }
 
 /// A head that may go on.
@@ -64,6 +101,9 @@ pub struct Admission {
     pub route: usize,
     /// Who asks; `None` only on open routes.
     pub principal: Option<Principal>,
+    /// Whether paths that are announced must begin with [`Policy::prefix`]: the request's own did,
+    /// or it came by the public name, where a proxy may have stripped it.
+    pub below_prefix: bool,
 }
 
 /// Decides in this order: peer and forwarding (home rule), Host, Origin, route, method, bearer.
@@ -95,16 +135,17 @@ pub fn admit_head(
     }
     origin(head, tls, policy)?;
     if head.path == "*" {
-        return Ok(Admission { route: usize::MAX, principal: None });
+        return Ok(Admission { route: usize::MAX, principal: None, below_prefix: false });
     }
-    let (number, route) = policy
-        .routes
-        .iter()
-        .enumerate()
-        .find(|(_, route)| route.path == head.path)
-        .ok_or(if who.is_ok() { Refusal::NoRoute } else { Refusal::NoRouteNoToken })?;
+    let (number, carried) = policy.route(&head.path).unwrap_or((usize::MAX, false));
+    let route = policy.routes.get(number).ok_or(if who.is_ok() {
+        Refusal::NoRoute
+    } else {
+        Refusal::NoRouteNoToken
+    })?;
+    let below_prefix = carried || (!policy.prefix.is_empty() && policy.is_public(&head.host));
     if head.method == Method::Options {
-        return Ok(Admission { route: number, principal: None });
+        return Ok(Admission { route: number, principal: None, below_prefix });
     }
     if !route.takes(head.method) {
         return Err(Refusal::Method(route.allow));
@@ -117,7 +158,7 @@ pub fn admit_head(
         (Err(Denied::Invalid), _) => return Err(Refusal::TokenInvalid),
         (Err(Denied::NotHome), Access::Principals) => return Err(Refusal::NotHome),
     };
-    Ok(Admission { route: number, principal })
+    Ok(Admission { route: number, principal, below_prefix })
 }
 
 /// RFC 6750, section 2.1; the scheme's case does not matter. A token in the query is never taken.
@@ -146,7 +187,7 @@ fn origin(head: &Head, tls: bool, policy: &Policy) -> Result<(), Refusal> {
         scheme.eq_ignore_ascii_case(if tls { "https" } else { "http" })
             && authority.eq_ignore_ascii_case(&head.host)
     });
-    if own || policy.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
+    if own || policy.has_origin(origin) {
         Ok(())
     } else {
         Err(Refusal::OriginRefused(clip(origin)))

@@ -7,6 +7,7 @@ mod body;
 mod budget;
 mod chunked;
 mod connections;
+mod cors;
 mod error;
 mod front;
 mod gate;
@@ -24,14 +25,17 @@ mod wire;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::auth::Principal;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Reason};
 use crate::worker::lock;
 
+use cors::Grant;
 use reply::Answer;
 
 pub use chunked::Decoder;
+pub use cors::Cors;
 pub use error::{Refusal, reason_phrase};
 pub use gate::{Access, Admission, Policy, Route, admit_head};
 pub use head::{FIELDS_MAX, Framing, Head, Method, parse};
@@ -83,11 +87,52 @@ pub struct Admitted {
     pub gone: Cancel,
     /// Fire it to end the client's connection at once.
     pub hang_up: Cancel,
+    /// What paths that are announced to this client must begin with.
+    base: String,
+    /// What every reply must tell the page that asks, if one does.
+    grant: Option<Grant>,
+    /// [`HALF_CLOSED`] and [`COUNTS`].
+    half_close: AtomicU8,
     /// What the worker answered with.
     answer: Mutex<Option<Answer>>,
 }
 
+/// The client has closed its sending side.
+const HALF_CLOSED: u8 = 1;
+/// A client that does so has left.
+const COUNTS: u8 = 2;
+
 impl Admitted {
+    /// What a path that is announced to this client must begin with: the public URL's path where the
+    /// request came by it, else nothing.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// From now on a client that closes its sending side has left, also when it has done so before
+    /// (2026-07-28, where a closed connection cancels its request): `gone` fires, and an event stream
+    /// ends. Only plain clients can be told from those that wait on; under TLS an end is a leave
+    /// anyway.
+    pub fn half_close_is_leaving(&self) {
+        if self.half_close.fetch_or(COUNTS, Ordering::AcqRel) & HALF_CLOSED != 0 {
+            self.gone.fire(Reason::ClientLeft);
+            // Wakes the front, which has nothing more to hear from this client.
+            self.hang_up.fire(Reason::ClientLeft);
+        }
+    }
+
+    /// Notes that the client closed its sending side; says whether it has left by that.
+    fn half_closed(&self) -> bool {
+        self.half_close.fetch_or(HALF_CLOSED, Ordering::AcqRel) & COUNTS != 0
+    }
+
+    fn tell_page(&self, reply: &mut Reply) {
+        if let Some(grant) = &self.grant {
+            grant.tell(reply);
+        }
+    }
+
     fn answer_with(&self, answer: Answer) {
         *lock(&self.answer) = Some(answer);
     }

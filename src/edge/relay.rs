@@ -79,7 +79,7 @@ impl Watch {
                     return relay.last_chunk();
                 }
                 if client.contains(PollFlags::IN) {
-                    watched = relay.hear_client()?;
+                    watched = relay.hear_client(admitted)?;
                 }
                 if relay.spoken.elapsed() >= self.heartbeat {
                     relay.comment(HEARTBEAT)?;
@@ -201,12 +201,15 @@ impl Relay {
     }
 
     /// Reads what the client sent; says whether it is still to be watched.
-    fn hear_client(&mut self) -> io::Result<bool> {
+    fn hear_client(&mut self, admitted: &Admitted) -> io::Result<bool> {
         match look(&mut self.wire) {
             // A stream's client has nothing more to say; what it says is dropped.
             Seen::More => {
                 self.wire.take(usize::MAX);
                 Ok(true)
+            }
+            Seen::HalfClosed if admitted.half_closed() => {
+                Err(io::ErrorKind::ConnectionReset.into())
             }
             // A plain client sent FIN: if it is gone altogether it answers the next bytes with a
             // reset, and a comment is the smallest thing to ask with.

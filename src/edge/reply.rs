@@ -74,7 +74,8 @@ pub(super) fn bring(
         }
     };
     let reply = match answer {
-        Some(Answer::Stream(reply, handed)) if request.method != Method::Head => {
+        Some(Answer::Stream(mut reply, handed)) if request.method != Method::Head => {
+            admitted.tell_page(&mut reply);
             // The stream owns the client's end until it is over.
             let own = std::mem::replace(wire, Wire::new(wire.socket(), None));
             let finished;
@@ -85,13 +86,14 @@ pub(super) fn bring(
         None => Reply::from(&Refusal::Unanswered),
     };
     let mut share = budget.share();
-    let reply = if reply.body.len() > limits.reply_bytes_max {
+    let mut reply = if reply.body.len() > limits.reply_bytes_max {
         Reply::from(&Refusal::ReplyTooLarge(limits.reply_bytes_max))
     } else if !share.grow_to(reply.body.len()) {
         Reply::from(&Refusal::RepliesFull(budget.bytes_max()))
     } else {
         reply
     };
+    admitted.tell_page(&mut reply);
     keep &= !wire.has_ended();
     let written = send(wire, &reply, Some(request), keep, limits);
     if let Err(error) = &written {
@@ -139,6 +141,9 @@ enum Awaited {
 /// Waits for the worker, for a moment on it alone, then on the client too.
 fn await_nod(wire: &mut Wire, inner: &UnixStream, admitted: &Admitted) -> Awaited {
     let mut watched = !wire.has_ended();
+    if !watched && admitted.half_closed() {
+        return Awaited::Left;
+    }
     loop {
         match read_nod(inner) {
             Ok(Some(NOD)) => return Awaited::Nod,
@@ -159,6 +164,7 @@ fn await_nod(wire: &mut Wire, inner: &UnixStream, admitted: &Admitted) -> Awaite
         if client.contains(PollFlags::IN) {
             match look(wire) {
                 Seen::More => watched = wire.inbound().len() < PIPELINED_BYTES_MAX,
+                Seen::HalfClosed if admitted.half_closed() => return Awaited::Left,
                 // A plain client may close its sending side and wait for the reply.
                 Seen::HalfClosed => watched = false,
                 Seen::Left => return Awaited::Left,

@@ -6,158 +6,245 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::bulletin::Filter;
+use super::call::{Call, ProgressToken, Work};
+use super::envelope::{Envelope, supported};
+use super::input::ClientFeatures;
 use super::jsonrpc::{ErrorCode, Message, RequestId, RpcError, error_reply, result_reply};
+use super::level::Level;
 use super::revision::Revision;
-use super::service::{CallContext, CallToolResult, Lane, Service, ToolCall};
-use super::shape;
+use super::service::{Service, Unusable};
+use super::{lists, shape};
+use crate::seal::Seal;
 
 /// What a message asks of its carrier.
 #[derive(Debug)]
 pub enum Step {
     /// Send this.
-    Reply(String),
+    Reply(Response),
     /// `initialize` settled the revision; send this.
     Initialized {
         /// For the rest of the conversation.
         revision: Revision,
+        /// What the client can be asked for.
+        features: ClientFeatures,
         /// Who says it is there (`clientInfo`), for the log only.
         client: String,
         /// The reply.
-        reply: String,
+        reply: Response,
     },
     /// Run this call; its answer comes from [`Dispatcher::run`].
-    Call(Call),
+    Call(Box<Call>),
     /// Stop the request with this id.
     Cancel(RequestId),
+    /// From now on this level and those above it are wanted; send this.
+    SetLevel(Level, Response),
+    /// A resource is wanted, or is not any more; send this.
+    Subscribe {
+        /// Which one.
+        uri: String,
+        /// Whether it is wanted.
+        wanted: bool,
+        /// The reply.
+        reply: Response,
+    },
+    /// Keep the request open and tell the changes that pass the filter (2026-07-28).
+    Listen(RequestId, Filter),
+    /// The client answered a request of ours.
+    Answered(RequestId, Result<Value, Value>),
     /// Nothing to do.
     Nothing,
 }
 
-/// A `tools/call` to be run.
-#[derive(Debug)]
-pub struct Call {
-    /// The request's id.
-    pub id: RequestId,
-    /// Tool and arguments.
-    pub tool: ToolCall,
-    /// Where it runs.
-    pub lane: Lane,
-    /// Present when the client wants progress; goes back with its JSON type.
-    pub progress_token: Option<ProgressToken>,
+/// A reply as it goes out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// One line of JSON.
+    pub text: String,
+    /// Its code when it is an error: 2026-07-28 also says it by the HTTP status.
+    pub error: Option<ErrorCode>,
 }
 
-/// A progress token: a string or an integer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProgressToken(Value);
+impl Response {
+    pub(super) fn result<R: Serialize>(id: &RequestId, result: &R) -> Self {
+        Self { text: result_reply(id, result), error: None }
+    }
+
+    /// An error; with the request's id, where it could be read.
+    #[must_use]
+    pub fn error(id: Option<&RequestId>, error: &RpcError) -> Self {
+        Self { text: error_reply(id, error), error: Some(error.code) }
+    }
+}
 
 /// Answers messages with the help of a [`Service`].
 #[derive(Clone)]
 pub struct Dispatcher {
-    service: Arc<dyn Service>,
+    pub(super) service: Arc<dyn Service>,
+    pub(super) seal: Arc<Seal>,
 }
 
 impl Dispatcher {
-    /// A dispatcher for the tools of `service`.
+    /// A dispatcher for what `service` has. `seal` closes what a client keeps for us between two
+    /// rounds of a call.
     #[must_use]
-    pub fn new(service: Arc<dyn Service>) -> Self {
-        Self { service }
+    pub fn new(service: Arc<dyn Service>, seal: Arc<Seal>) -> Self {
+        Self { service, seal }
     }
 
-    /// Decides what to do with a message of a conversation that speaks `revision`.
+    /// Decides what to do with a message of a conversation that speaks `revision`. For 2026-07-28
+    /// the message's own [`Envelope`] comes with it.
     #[must_use]
-    pub fn step(&self, message: Message, revision: Revision) -> Step {
+    pub fn step(&self, message: Message, revision: Revision, envelope: Option<&Envelope>) -> Step {
         match message {
             Message::Request { id, method, params } => {
-                match self.request(&id, &method, params, revision) {
+                let asked = Asked { id: &id, revision, envelope };
+                match self.request(&asked, &method, params) {
                     Ok(step) => step,
-                    Err(error) => Step::Reply(error_reply(Some(&id), &error)),
+                    Err(error) => Step::Reply(Response::error(Some(&id), &error)),
                 }
             }
             Message::Notification { method, params } => notification(&method, &params),
-            // Nothing was asked of the client, so there is nothing that this answers.
-            Message::Response => Step::Nothing,
+            Message::Response { id: Some(id), outcome } => Step::Answered(id, outcome),
+            // It answers nothing that was ever asked.
+            Message::Response { id: None, .. } => Step::Nothing,
         }
-    }
-
-    /// Runs a call on this thread and returns the reply to send.
-    #[must_use]
-    pub fn run(&self, call: &Call, revision: Revision, context: &CallContext<'_>) -> String {
-        match self.service.call(&call.tool, context) {
-            Ok(result) => Self::finish(&call.id, &result, revision),
-            Err(unknown) => error_reply(
-                Some(&call.id),
-                &RpcError::new(ErrorCode::INVALID_PARAMS, unknown.to_string()),
-            ),
-        }
-    }
-
-    /// The reply with a result that was made elsewhere.
-    #[must_use]
-    pub fn finish(id: &RequestId, result: &CallToolResult, revision: Revision) -> String {
-        result_reply(id, &shape::call_result(result, revision))
     }
 
     fn request(
         &self,
-        id: &RequestId,
+        asked: &Asked<'_>,
         method: &str,
         params: Map<String, Value>,
-        revision: Revision,
     ) -> Result<Step, RpcError> {
+        let offer = self.service.offer();
+        let modern = asked.revision.is_modern();
         match method {
-            "initialize" => initialize(id, &params),
+            "tools/call" => self.call_tool(asked, params),
+            "tools/list" => self.list(asked, &params, "tools", lists::tools(self, asked.revision)),
+            "initialize" if !modern => self.initialize(asked.id, &params),
+            "server/discover" if modern => Ok(self.discover(asked.id)),
             // The result has no members at all (all revisions with a handshake, ping).
-            "ping" => Ok(Step::Reply(result_reply(id, &json!({})))),
-            "tools/list" => self.tools_list(id, &params, revision),
-            "tools/call" => self.tools_call(id, params),
+            "ping" if !modern => Ok(asked.empty()),
+            "logging/setLevel" if !modern && offer.logging => set_level(asked, &params),
+            "resources/list" if offer.resources => {
+                self.list(asked, &params, "resources", lists::resources(self, asked.revision))
+            }
+            "resources/templates/list" if offer.resources => {
+                let templates = lists::templates(self, asked.revision);
+                self.list(asked, &params, "resourceTemplates", templates)
+            }
+            "resources/read" if offer.resources => {
+                let uri = text(&params, "uri")?.to_owned();
+                Self::call(asked, Work::Read(uri), &params, self)
+            }
+            "resources/subscribe" | "resources/unsubscribe" if !modern && offer.subscribe => {
+                let uri = text(&params, "uri")?.to_owned();
+                let wanted = method == "resources/subscribe";
+                let reply = Response::result(asked.id, &json!({}));
+                Ok(Step::Subscribe { uri, wanted, reply })
+            }
+            "prompts/list" if offer.prompts => {
+                self.list(asked, &params, "prompts", lists::prompts(self, asked.revision))
+            }
+            "prompts/get" if offer.prompts => {
+                let work = lists::prompt(self, &params)?;
+                Self::call(asked, work, &params, self)
+            }
+            "completion/complete" if offer.completions => {
+                let work = Work::Complete(lists::completion(&params)?);
+                Self::call(asked, work, &params, self)
+            }
+            "subscriptions/listen" if modern => {
+                let wanted = params.get("notifications").cloned().unwrap_or_else(|| json!({}));
+                let filter = Filter::read(&wanted, offer).map_err(invalid)?;
+                Ok(Step::Listen(asked.id.clone(), filter))
+            }
             _ => Err(RpcError::new(ErrorCode::METHOD_NOT_FOUND, format!("no method {method:?}"))),
         }
     }
 
-    fn tools_list(
+    fn call_tool(
         &self,
-        id: &RequestId,
-        params: &Map<String, Value>,
-        revision: Revision,
+        asked: &Asked<'_>,
+        mut params: Map<String, Value>,
     ) -> Result<Step, RpcError> {
-        // All tools fit on one page, so no cursor was ever given out.
-        if params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
-            return Err(RpcError::new(ErrorCode::INVALID_PARAMS, "unknown cursor"));
+        let (tool, lane) = lists::tool_call(self, &mut params)?;
+        match Self::call(asked, Work::Tool(tool), &params, self)? {
+            Step::Call(mut call) => {
+                call.lane = lane;
+                Ok(Step::Call(call))
+            }
+            step => Ok(step),
         }
-        let tools: Vec<Value> =
-            self.service.tools().iter().map(|tool| shape::tool(tool, revision)).collect();
-        Ok(Step::Reply(result_reply(id, &json!({ "tools": tools }))))
     }
 
-    fn tools_call(&self, id: &RequestId, mut params: Map<String, Value>) -> Result<Step, RpcError> {
-        let invalid = |what: &'static str| RpcError::new(ErrorCode::INVALID_PARAMS, what);
-        let Some(Value::String(name)) = params.remove("name") else {
-            return Err(invalid("params.name is not a string"));
+    fn call(
+        asked: &Asked<'_>,
+        work: Work,
+        params: &Map<String, Value>,
+        house: &Self,
+    ) -> Result<Step, RpcError> {
+        let mut call = Call::new(asked.id.clone(), work);
+        call.progress_token = ProgressToken::read(params).map_err(invalid)?;
+        if let Some(envelope) = asked.envelope {
+            call.features = envelope.features;
+            call.log_level = envelope.log_level;
+            call.rounds = house.read_round(params)?;
+        }
+        Ok(Step::Call(Box::new(call)))
+    }
+
+    /// All entries fit on one page, so no cursor was ever given out.
+    fn list(
+        &self,
+        asked: &Asked<'_>,
+        params: &Map<String, Value>,
+        name: &str,
+        entries: Vec<Value>,
+    ) -> Result<Step, RpcError> {
+        let _ = self;
+        if params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
+            return Err(invalid("unknown cursor; leave it out".to_owned()));
+        }
+        let mut result = Map::new();
+        result.insert(name.to_owned(), Value::Array(entries));
+        shape::complete(&mut result, asked.revision, Some(shape::LIST_TTL_MS));
+        Ok(Step::Reply(Response::result(asked.id, &result)))
+    }
+
+    fn initialize(&self, id: &RequestId, params: &Map<String, Value>) -> Result<Step, RpcError> {
+        let asked = text(params, "protocolVersion")?;
+        let revision = Revision::negotiate(asked);
+        let info = |member: &str| {
+            let info = params.get("clientInfo").and_then(|info| info.get(member));
+            info.and_then(Value::as_str).unwrap_or("?").to_owned()
         };
-        let arguments = match params.remove("arguments") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(arguments)) => arguments,
-            Some(_) => return Err(invalid("params.arguments is not an object")),
-        };
-        let Some(tool) = self.service.tools().iter().find(|tool| tool.name == name) else {
-            return Err(RpcError::new(
-                ErrorCode::INVALID_PARAMS,
-                format!("unknown tool: {name}; tools/list names them all"),
-            ));
-        };
-        let progress_token = match params.get("_meta").and_then(|meta| meta.get("progressToken")) {
-            None | Some(Value::Null) => None,
-            Some(token @ Value::String(_)) => Some(ProgressToken(token.clone())),
-            Some(Value::Number(number)) if number.is_i64() || number.is_u64() => {
-                Some(ProgressToken(Value::Number(number.clone())))
-            }
-            Some(_) => return Err(invalid("the progressToken is neither a string nor an integer")),
-        };
-        let lane = tool.lane;
-        let tool = ToolCall { name, arguments };
-        Ok(Step::Call(Call { id: id.clone(), tool, lane, progress_token }))
+        let client = format!("{} {}", info("name"), info("version"));
+        let features = params.get("capabilities").map(ClientFeatures::read).unwrap_or_default();
+        let result = json!({
+            "protocolVersion": revision.as_str(),
+            "capabilities": shape::capabilities(self.service.offer(), revision),
+            "serverInfo": shape::server_info(revision),
+            "instructions": INSTRUCTIONS,
+        });
+        let reply = Response::result(id, &result);
+        Ok(Step::Initialized { revision, features, client, reply })
+    }
+
+    /// `server/discover` (2026-07-28, discovery).
+    fn discover(&self, id: &RequestId) -> Step {
+        let revision = Revision::MODERN;
+        let mut result = Map::new();
+        result.insert("supportedVersions".into(), json!(supported()));
+        let capabilities = shape::capabilities(self.service.offer(), revision);
+        result.insert("capabilities".into(), capabilities);
+        result.insert("instructions".into(), INSTRUCTIONS.into());
+        shape::complete(&mut result, revision, Some(shape::LIST_TTL_MS));
+        Step::Reply(Response::result(id, &result))
     }
 }
 
@@ -167,32 +254,29 @@ impl fmt::Debug for Dispatcher {
     }
 }
 
-fn initialize(id: &RequestId, params: &Map<String, Value>) -> Result<Step, RpcError> {
-    let Some(asked) = params.get("protocolVersion").and_then(Value::as_str) else {
-        return Err(RpcError::new(
-            ErrorCode::INVALID_PARAMS,
-            "params.protocolVersion is not a string",
-        ));
-    };
-    let revision = Revision::negotiate(asked);
-    let info = |member: &str| {
-        let info = params.get("clientInfo").and_then(|info| info.get(member));
-        info.and_then(Value::as_str).unwrap_or("?").to_owned()
-    };
-    let client = format!("{} {}", info("name"), info("version"));
-    let mut server = Map::new();
-    server.insert("name".into(), SERVER_NAME.into());
-    server.insert("version".into(), SERVER_VERSION.into());
-    if revision.has_structured_results() {
-        server.insert("title".into(), SERVER_TITLE.into());
+/// A request, but for its method and parameters.
+struct Asked<'a> {
+    id: &'a RequestId,
+    revision: Revision,
+    envelope: Option<&'a Envelope>,
+}
+
+impl Asked<'_> {
+    fn empty(&self) -> Step {
+        Step::Reply(Response::result(self.id, &json!({})))
     }
-    let result = json!({
-        "protocolVersion": revision.as_str(),
-        "capabilities": { "tools": {} },
-        "serverInfo": server,
-        "instructions": INSTRUCTIONS,
-    });
-    Ok(Step::Initialized { revision, client, reply: result_reply(id, &result) })
+}
+
+fn set_level(asked: &Asked<'_>, params: &Map<String, Value>) -> Result<Step, RpcError> {
+    let name = text(params, "level")?;
+    let level = Level::known(name).ok_or_else(|| {
+        invalid(
+            "params.level is none of debug, info, notice, warning, error, critical, alert, \
+                 emergency"
+                .to_owned(),
+        )
+    })?;
+    Ok(Step::SetLevel(level, Response::result(asked.id, &json!({}))))
 }
 
 fn notification(method: &str, params: &Map<String, Value>) -> Step {
@@ -200,47 +284,32 @@ fn notification(method: &str, params: &Map<String, Value>) -> Step {
     if method != "notifications/cancelled" {
         return Step::Nothing;
     }
-    match params.get("requestId") {
-        Some(Value::String(text)) => Step::Cancel(RequestId::String(text.clone())),
-        Some(Value::Number(number)) => Step::Cancel(RequestId::Number(number.clone())),
-        _ => Step::Nothing,
+    params.get("requestId").and_then(RequestId::read).map_or(Step::Nothing, Step::Cancel)
+}
+
+pub(super) fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<&'a str, RpcError> {
+    params
+        .get(name)
+        .and_then(Value::as_str)
+        .ok_or_else(|| invalid(format!("params.{name} is not a string")))
+}
+
+pub(super) fn invalid(what: String) -> RpcError {
+    RpcError::new(ErrorCode::INVALID_PARAMS, what)
+}
+
+/// A use that is a protocol error, as each era says it (2026-07-28: SEP-2164).
+pub(super) fn unusable(what: &Unusable, revision: Revision) -> RpcError {
+    let code = match what {
+        Unusable::Resource(_) if !revision.is_modern() => ErrorCode::RESOURCE_NOT_FOUND,
+        _ => ErrorCode::INVALID_PARAMS,
+    };
+    let error = RpcError::new(code, what.to_string());
+    match what {
+        Unusable::Resource(uri) => error.with(json!({ "uri": uri })),
+        _ => error,
     }
 }
 
-/// A `notifications/progress` for a call (2024-11-05, progress; `message` since 2025-03-26).
-#[must_use]
-pub fn progress(
-    token: &ProgressToken,
-    progress: f64,
-    total: Option<f64>,
-    message: &str,
-    revision: Revision,
-) -> String {
-    let mut params = Map::new();
-    params.insert("progressToken".into(), token.0.clone());
-    params.insert("progress".into(), number(progress));
-    if let Some(total) = total {
-        params.insert("total".into(), number(total));
-    }
-    if revision.has_annotations() {
-        params.insert("message".into(), message.into());
-    }
-    super::jsonrpc::notification("notifications/progress", &Value::Object(params))
-}
-
-/// Whole numbers go out as integers, which every client prints well.
-fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 9e15 {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-        return (value as i64).into();
-    }
-    value.into()
-}
-
-/// `serverInfo.name`.
-pub const SERVER_NAME: &str = "local-llm-mcp";
-/// `serverInfo.version`.
-pub const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
-const SERVER_TITLE: &str = "Local language models";
 const INSTRUCTIONS: &str = "Language models that run at home. list_models says which there are and \
     which are loaded; chat asks one of them. Nothing that is sent leaves the home network.";

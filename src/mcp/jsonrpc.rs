@@ -20,7 +20,8 @@ pub enum RequestId {
 
 impl RequestId {
     /// Errors: anything but a string or an integer.
-    fn read(value: &Value) -> Option<Self> {
+    #[must_use]
+    pub fn read(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Some(Self::String(text.clone())),
             Value::Number(number) if number.is_i64() || number.is_u64() => {
@@ -54,8 +55,16 @@ impl ErrorCode {
     pub const METHOD_NOT_FOUND: Self = Self(-32601);
     /// The parameters do not fit the method.
     pub const INVALID_PARAMS: Self = Self(-32602);
-    /// A bug of ours.
+    /// A bug of ours, or a limit of ours.
     pub const INTERNAL_ERROR: Self = Self(-32603);
+    /// No such resource (until 2025-11-25; later it is [`Self::INVALID_PARAMS`]).
+    pub const RESOURCE_NOT_FOUND: Self = Self(-32002);
+    /// Headers and body of a request differ (2026-07-28, transports).
+    pub const HEADER_MISMATCH: Self = Self(-32020);
+    /// The client cannot do what the call needs (2026-07-28).
+    pub const MISSING_CAPABILITY: Self = Self(-32021);
+    /// The revision that a request names is not served (2026-07-28, versioning).
+    pub const UNSUPPORTED_VERSION: Self = Self(-32022);
 }
 
 /// A protocol error as it goes out.
@@ -74,6 +83,13 @@ impl RpcError {
     /// An error without data.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), data: None }
+    }
+
+    /// The same with data.
+    #[must_use]
+    pub fn with(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
     }
 }
 
@@ -105,7 +121,12 @@ pub enum Message {
         params: Map<String, Value>,
     },
     /// An answer to a request of ours.
-    Response,
+    Response {
+        /// Which request it answers; nothing when that cannot be read.
+        id: Option<RequestId>,
+        /// Its `result`, or its `error`.
+        outcome: Result<Value, Value>,
+    },
 }
 
 /// What one body holds.
@@ -172,11 +193,10 @@ fn message(value: Value) -> Result<Message, Malformed> {
         return Err(invalid(id, "the member \"jsonrpc\" is not \"2.0\""));
     }
     let Some(method) = object.remove("method") else {
-        let answers = object.contains_key("result") != object.contains_key("error");
-        return if answers {
-            Ok(Message::Response)
-        } else {
-            Err(invalid(id, "neither a method nor exactly one of result and error"))
+        return match (object.remove("result"), object.remove("error")) {
+            (Some(result), None) => Ok(Message::Response { id, outcome: Ok(result) }),
+            (None, Some(error)) => Ok(Message::Response { id, outcome: Err(error) }),
+            _ => Err(invalid(id, "neither a method nor exactly one of result and error")),
         };
     };
     let Value::String(method) = method else {
@@ -217,7 +237,7 @@ struct Outgoing<'a, R: Serialize> {
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    params: Option<&'a R>,
+    params: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a R>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,10 +270,23 @@ pub fn error_reply(id: Option<&RequestId>, error: &RpcError) -> String {
     })
 }
 
+/// A request of ours as one line of JSON.
+#[must_use]
+pub(super) fn request(id: &RequestId, method: &str, params: Option<&Value>) -> String {
+    text::<()>(&Outgoing {
+        jsonrpc: Version::V2,
+        id: Some(id),
+        method: Some(method),
+        params,
+        result: None,
+        error: None,
+    })
+}
+
 /// A notification as one line of JSON.
 #[must_use]
 pub(super) fn notification(method: &str, params: &Value) -> String {
-    text(&Outgoing {
+    text::<()>(&Outgoing {
         jsonrpc: Version::V2,
         id: None,
         method: Some(method),
@@ -328,6 +361,10 @@ mod tests {
 
     #[test]
     fn a_response_is_recognized() {
-        assert_eq!(one(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), Ok(Message::Response));
+        let Ok(Message::Response { id, outcome }) = one(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)
+        else {
+            panic!("no response")
+        };
+        assert_eq!((id.unwrap().to_string().as_str(), outcome), ("1", Ok(serde_json::json!({}))));
     }
 }

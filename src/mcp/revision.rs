@@ -1,8 +1,8 @@
-//! The protocol revisions that open with `initialize`, and what each of them has.
+//! The protocol revisions, and what each of them has.
 
 use std::fmt;
 
-/// A revision with a handshake, in the order of their dates.
+/// A revision, in the order of their dates. All but the last open with `initialize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revision {
     /// 2024-11-05.
@@ -11,22 +11,26 @@ pub enum Revision {
     V2025_03_26,
     /// 2025-06-18: titles, structured results.
     V2025_06_18,
-    /// 2025-11-25.
+    /// 2025-11-25: icons, URL elicitation, streams that begin with an event id.
     V2025_11_25,
+    /// 2026-07-28: no handshake, everything with each request.
+    V2026_07_28,
 }
 
 impl Revision {
-    /// All of them, oldest first.
-    pub const ALL: [Self; 4] =
+    /// Those that open with `initialize`, oldest first.
+    pub const LEGACY: [Self; 4] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
 
-    /// The newest of them.
+    /// The newest that opens with `initialize`.
     pub const NEWEST: Self = Self::V2025_11_25;
+    /// The one without a handshake.
+    pub const MODERN: Self = Self::V2026_07_28;
 
-    /// The revision with this date, if it is one of them.
+    /// The revision with this date, if it opens with `initialize`.
     #[must_use]
     pub fn known(version: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|revision| revision.as_str() == version)
+        Self::LEGACY.into_iter().find(|revision| revision.as_str() == version)
     }
 
     /// The revision for a client that asks for `version`: that one if it is known, else the newest
@@ -44,6 +48,7 @@ impl Revision {
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
         }
     }
 
@@ -57,6 +62,19 @@ impl Revision {
     #[must_use]
     pub fn has_annotations(self) -> bool {
         self >= Self::V2025_03_26
+    }
+
+    /// Whether requests stand alone: no handshake, no session (2026-07-28, versioning).
+    #[must_use]
+    pub fn is_modern(self) -> bool {
+        self >= Self::V2026_07_28
+    }
+
+    /// Whether a client's parser takes an event with an id and no data, so that a stream can be
+    /// resumed from its very beginning (2025-11-25, transports, "Sending Messages to the Server").
+    #[must_use]
+    pub fn primes_streams(self) -> bool {
+        self == Self::V2025_11_25
     }
 
     /// Whether there are `title`, `outputSchema` and `structuredContent`.
@@ -78,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_known_revision_is_kept_and_any_other_gets_the_newest() {
-        for revision in Revision::ALL {
+        for revision in Revision::LEGACY {
             assert_eq!(Revision::negotiate(revision.as_str()), revision);
         }
         for other in ["2024-10-07", "2026-07-28", "9999-01-01", ""] {

@@ -4,11 +4,86 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::content::Structured;
+use super::content::{CallToolResult, Completions, Content, PromptResult, ResourceContents};
 use super::revision::Revision;
-use super::service::{CallToolResult, Content, Structured, Tool};
+use super::service::{Offer, Prompt, Resource, Tool};
 
-/// A tool as `tools/list` shows it to a client of this revision. Schemas pass through untouched.
-#[must_use]
+/// `serverInfo.name`.
+pub const SERVER_NAME: &str = "local-llm-mcp";
+/// `serverInfo.version`.
+pub const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
+const SERVER_TITLE: &str = "Local language models";
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// How long a client may keep a list: it is the same until this program is replaced.
+pub(super) const LIST_TTL_MS: u64 = 60_000;
+
+/// Who answers.
+pub(super) fn server_info(revision: Revision) -> Value {
+    let mut info = Map::new();
+    info.insert("name".into(), SERVER_NAME.into());
+    info.insert("version".into(), SERVER_VERSION.into());
+    if revision.has_structured_results() {
+        info.insert("title".into(), SERVER_TITLE.into());
+    }
+    Value::Object(info)
+}
+
+/// What the house can do, truthfully: what is not named here answers -32601.
+pub(super) fn capabilities(offer: Offer, revision: Revision) -> Value {
+    let mut all = Map::new();
+    let listed = || if offer.list_changed { json!({ "listChanged": true }) } else { json!({}) };
+    all.insert("tools".into(), listed());
+    if offer.resources {
+        let mut resources = listed();
+        if let Some(resources) = resources.as_object_mut().filter(|_| offer.subscribe) {
+            resources.insert("subscribe".into(), true.into());
+        }
+        all.insert("resources".into(), resources);
+    }
+    if offer.prompts {
+        all.insert("prompts".into(), listed());
+    }
+    // 2024-11-05 has the method without a capability.
+    if offer.completions && revision.has_annotations() {
+        all.insert("completions".into(), json!({}));
+    }
+    if offer.logging {
+        all.insert("logging".into(), json!({}));
+    }
+    Value::Object(all)
+}
+
+/// Adds to a result what 2026-07-28 wants on every one, and, where a client may keep it, for how
+/// long. Everything is told to this caller only: it may differ for another.
+pub(super) fn complete(result: &mut Map<String, Value>, revision: Revision, ttl_ms: Option<u64>) {
+    if !revision.is_modern() {
+        return;
+    }
+    result.insert("resultType".into(), "complete".into());
+    result.insert("_meta".into(), json!({ SERVER_INFO: server_info(revision) }));
+    if let Some(ttl_ms) = ttl_ms {
+        result.insert("ttlMs".into(), ttl_ms.into());
+        result.insert("cacheScope".into(), "private".into());
+    }
+}
+
+/// A result that asks for input (2026-07-28, MRTR).
+pub(super) fn input_required(requests: &Map<String, Value>, state: Option<String>) -> Value {
+    let mut result = Map::new();
+    complete(&mut result, Revision::MODERN, None);
+    result.insert("resultType".into(), "input_required".into());
+    if !requests.is_empty() {
+        result.insert("inputRequests".into(), Value::Object(requests.clone()));
+    }
+    if let Some(state) = state {
+        result.insert("requestState".into(), state.into());
+    }
+    Value::Object(result)
+}
+
+/// A tool as `tools/list` shows it. Schemas pass through untouched.
 pub(super) fn tool(tool: &Tool, revision: Revision) -> Value {
     let mut shape = Map::new();
     shape.insert("name".into(), tool.name.into());
@@ -34,6 +109,62 @@ pub(super) fn tool(tool: &Tool, revision: Revision) -> Value {
     Value::Object(shape)
 }
 
+/// A resource or template as its list shows it.
+pub(super) fn resource(resource: &Resource, uri: &str, revision: Revision) -> Value {
+    let mut shape = named(resource.name, resource.title, resource.description, revision);
+    shape.insert(uri.to_owned(), resource.uri.into());
+    shape.insert("mimeType".into(), resource.mime_type.into());
+    Value::Object(shape)
+}
+
+/// A prompt as `prompts/list` shows it.
+pub(super) fn prompt(prompt: &Prompt, revision: Revision) -> Value {
+    let mut shape = named(prompt.name, prompt.title, prompt.description, revision);
+    if !prompt.arguments.is_empty() {
+        let arguments: Vec<Value> = prompt
+            .arguments
+            .iter()
+            .map(|argument| {
+                json!({
+                    "name": argument.name,
+                    "description": argument.description,
+                    "required": argument.required,
+                })
+            })
+            .collect();
+        shape.insert("arguments".into(), arguments.into());
+    }
+    Value::Object(shape)
+}
+
+fn named(name: &str, title: &str, description: &str, revision: Revision) -> Map<String, Value> {
+    let mut shape = Map::new();
+    shape.insert("name".into(), name.into());
+    shape.insert("description".into(), description.into());
+    if revision.has_structured_results() {
+        shape.insert("title".into(), title.into());
+    }
+    shape
+}
+
+/// What 2026-07-28 wants on every result, where the result is no [`Map`].
+#[derive(Debug, Serialize)]
+struct Modern {
+    #[serde(rename = "resultType")]
+    result_type: &'static str,
+    #[serde(rename = "_meta")]
+    meta: Value,
+}
+
+impl Modern {
+    fn of(revision: Revision) -> Option<Self> {
+        revision.is_modern().then(|| Self {
+            result_type: "complete",
+            meta: json!({ SERVER_INFO: server_info(revision) }),
+        })
+    }
+}
+
 /// The result of `tools/call`, as it is written.
 #[derive(Debug, Serialize)]
 pub(super) struct CallResult<'a> {
@@ -42,29 +173,78 @@ pub(super) struct CallResult<'a> {
     structured: Option<&'a RawValue>,
     #[serde(rename = "isError", skip_serializing_if = "std::ops::Not::not")]
     is_error: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    modern: Option<Modern>,
 }
 
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 enum Block<'a> {
     Text { text: &'a str },
+    Image { data: &'a str, mime_type: &'a str },
+    Audio { data: &'a str, mime_type: &'a str },
+    Resource { resource: &'a ResourceContents },
 }
 
-impl<'a> From<&'a Content> for Block<'a> {
-    fn from(content: &'a Content) -> Self {
-        match content {
-            Content::Text(text) => Self::Text { text },
+fn block(content: &Content, revision: Revision) -> Block<'_> {
+    match content {
+        Content::Text(text) => Block::Text { text },
+        Content::Image { data, mime_type } => Block::Image { data, mime_type },
+        // A type that a client does not know would make it refuse the whole result.
+        Content::Audio { .. } if !revision.has_annotations() => {
+            Block::Text { text: "(audio, which revision 2024-11-05 cannot carry)" }
         }
+        Content::Audio { data, mime_type } => Block::Audio { data, mime_type },
+        Content::Resource(resource) => Block::Resource { resource },
     }
 }
 
-/// The result of `tools/call` for a client of this revision.
-#[must_use]
+/// The result of `tools/call`.
 pub(super) fn call_result(result: &CallToolResult, revision: Revision) -> CallResult<'_> {
     let structured = result.structured.as_ref().filter(|_| revision.has_structured_results());
     CallResult {
-        content: result.content.iter().map(Block::from).collect(),
+        content: result.content.iter().map(|content| block(content, revision)).collect(),
         structured: structured.map(Structured::raw),
         is_error: result.is_error,
+        modern: Modern::of(revision),
     }
+}
+
+/// The result of `resources/read`.
+pub(super) fn read_result(contents: &[ResourceContents], revision: Revision) -> Value {
+    let mut result = Map::new();
+    result.insert("contents".into(), json!(contents));
+    // What is read changes at any time.
+    complete(&mut result, revision, Some(0));
+    Value::Object(result)
+}
+
+/// The result of `prompts/get`.
+pub(super) fn prompt_result(prompt: &PromptResult, revision: Revision) -> Value {
+    let messages: Vec<Value> = prompt
+        .messages
+        .iter()
+        .map(
+            |message| json!({ "role": message.role, "content": block(&message.content, revision) }),
+        )
+        .collect();
+    let mut result = Map::new();
+    result.insert("description".into(), prompt.description.as_str().into());
+    result.insert("messages".into(), messages.into());
+    complete(&mut result, revision, None);
+    Value::Object(result)
+}
+
+/// The result of `completion/complete`; a hundred values at most (all revisions, completion).
+pub(super) fn completions(found: &Completions, revision: Revision) -> Value {
+    let sent: Vec<&String> = found.values.iter().take(100).collect();
+    let completion = json!({
+        "values": sent,
+        "total": found.values.len(),
+        "hasMore": found.values.len() > sent.len(),
+    });
+    let mut result = Map::new();
+    result.insert("completion".into(), completion);
+    complete(&mut result, revision, None);
+    Value::Object(result)
 }

@@ -7,6 +7,7 @@ use crate::auth::AuthError;
 use crate::cert::CertError;
 use crate::config::ConfigError;
 use crate::edge::ListenError;
+use crate::seal::SealError;
 use crate::upstream::SettingsError;
 
 /// Why the server does not start.
@@ -18,6 +19,8 @@ pub enum StartError {
     Auth(AuthError),
     /// The certificate.
     Cert(CertError),
+    /// The key of sessions.
+    Seal(SealError),
     /// The upstream's address.
     Upstream(SettingsError),
     /// A port.
@@ -38,7 +41,10 @@ impl StartError {
     /// Whether the settings are to blame (exit code 2) or the machine (1).
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Upstream(_) | Self::Auth(_) | Self::Cert(_))
+        matches!(
+            self,
+            Self::Config(_) | Self::Upstream(_) | Self::Auth(_) | Self::Cert(_) | Self::Seal(_)
+        )
     }
 }
 
@@ -48,6 +54,7 @@ impl fmt::Display for StartError {
             Self::Config(error) => error.fmt(f),
             Self::Auth(error) => error.fmt(f),
             Self::Cert(error) => error.fmt(f),
+            Self::Seal(error) => error.fmt(f),
             Self::Upstream(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS cannot be set up: {error}"),
@@ -85,5 +92,6 @@ from!(
     AuthError => Auth,
     CertError => Cert,
     SettingsError => Upstream,
-    ListenError => Listen
+    ListenError => Listen,
+    SealError => Seal
 );

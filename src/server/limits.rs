@@ -2,8 +2,8 @@
 
 use crate::config::Limits;
 use crate::edge::{EdgeLimits, WORKERS};
-use crate::session::SessionLimits;
-use crate::transport::LaneLimits;
+use crate::session::{KeptLimits, SessionLimits};
+use crate::transport::{HouseSettings, LaneLimits};
 
 pub(super) fn edge_limits(limits: &Limits) -> EdgeLimits {
     EdgeLimits {
@@ -28,6 +28,27 @@ pub(super) fn session_limits(limits: &Limits) -> SessionLimits {
         streams_max: limits.streams_max,
         outbox_events_max: limits.outbox_events_max,
         outbox_bytes_max: limits.outbox_bytes_max,
+    }
+}
+
+pub(super) fn kept_limits(limits: &Limits) -> KeptLimits {
+    KeptLimits {
+        kept_sessions_max: limits.kept_sessions_max,
+        session_idle_s_max: limits.session_idle_s_max,
+        outbox_events_max: limits.outbox_events_max,
+        outbox_bytes_max: limits.outbox_bytes_max,
+    }
+}
+
+pub(super) fn house_settings(limits: &Limits, random: fn() -> Option<[u8; 16]>) -> HouseSettings {
+    HouseSettings {
+        heartbeat_ms: limits.heartbeat_ms,
+        body_values_max: limits.body_values_max,
+        answer_s_max: limits.answer_s_max,
+        listens_max: limits.listens_max,
+        outbox_events_max: limits.outbox_events_max,
+        outbox_bytes_max: limits.outbox_bytes_max,
+        random,
     }
 }
 

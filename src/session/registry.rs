@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use super::id::SessionId;
 use super::outbox::{Outbox, Refused, Sent};
+use super::talk::Talk;
 use crate::auth::Principal;
 use crate::cancel::{Cancel, Reason};
-use crate::mcp::{InFlight, Revision};
+use crate::mcp::{ClientFeatures, Revision};
 use crate::worker::lock;
 
 /// The limits of this room; explained where all are listed, in `config`.
@@ -71,8 +72,8 @@ pub struct Session {
     id: SessionId,
     principal: Principal,
     outbox: Outbox,
-    /// The requests being worked on.
-    pub in_flight: InFlight,
+    /// What its conversation carries along.
+    pub talk: Talk,
     spoken: Mutex<Spoken>,
     used: AtomicBool,
     touched: Mutex<Instant>,
@@ -124,7 +125,7 @@ impl fmt::Debug for Session {
         f.debug_struct("Session")
             .field("id", &self.id)
             .field("principal", &self.principal)
-            .field("in_flight", &self.in_flight.len())
+            .field("in_flight", &self.talk.in_flight.len())
             .finish_non_exhaustive()
     }
 }
@@ -201,7 +202,7 @@ impl Registry {
             id: id.clone(),
             principal,
             outbox,
-            in_flight: InFlight::default(),
+            talk: Talk::new(ClientFeatures::default()),
             spoken: Mutex::new(Spoken { revision, certain: false }),
             used: AtomicBool::new(false),
             touched: Mutex::new(now),
@@ -253,7 +254,7 @@ impl Registry {
             return;
         }
         lock(&self.map).sessions.remove(&session.id);
-        session.in_flight.cancel_all(why.reason());
+        session.talk.in_flight.cancel_all(why.reason());
         if matches!(why, Ended::SlowReader(_) | Ended::Evicted) {
             // Before the outbox is closed: a stream that ends in an orderly way first is no longer
             // there to be cut, and keeps its place while it waits for its client to go.
@@ -308,7 +309,7 @@ fn expendable(map: &Map) -> Option<Arc<Session>> {
         .values()
         .min_by_key(|session| {
             let used = session.used.load(Ordering::Acquire);
-            (used, !session.in_flight.is_empty(), *lock(&session.touched))
+            (used, !session.talk.in_flight.is_empty(), *lock(&session.touched))
         })
         .cloned()
 }
@@ -341,7 +342,7 @@ mod tests {
         let third = open(&registry, 3, start + Duration::from_secs(2));
         assert!(ghost.has_ended() && !worker.has_ended() && !third.has_ended());
         third.touch(start + Duration::from_secs(3));
-        let _busy = third.in_flight.enter(&crate::mcp::RequestId::String("a".into()));
+        let _busy = third.talk.in_flight.enter(&crate::mcp::RequestId::String("a".into()));
         let _fourth = open(&registry, 4, start + Duration::from_secs(4));
         assert!(worker.has_ended() && !third.has_ended());
         assert_eq!(registry.counts().evicted, 2);
@@ -378,7 +379,8 @@ mod tests {
         assert_eq!(session.revision(), Revision::V2024_11_05);
         registry.settle(&session, Revision::V2025_06_18);
         registry.hint(&session, Revision::V2025_11_25);
-        let call = session.in_flight.enter(&crate::mcp::RequestId::String("a".into())).unwrap();
+        let call =
+            session.talk.in_flight.enter(&crate::mcp::RequestId::String("a".into())).unwrap();
         registry.end(&session, Ended::ClientLeft);
         assert_eq!(call.reason(), Some(Reason::ClientLeft));
         assert!(registry.find(session.id().as_str(), &Principal::Home).is_none());

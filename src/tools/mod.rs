@@ -8,4 +8,4 @@ mod pace;
 mod pick;
 mod toolbox;
 
-pub use toolbox::{Defaults, Toolbox};
+pub use toolbox::{Defaults, Facts, Toolbox};

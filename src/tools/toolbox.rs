@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::mcp::{CallContext, CallToolResult, Service, Tool, ToolCall, UnknownTool};
+use crate::cancel::Cancel;
+use crate::mcp::{CallContext, CallToolResult, Change, Outcome, Service, Tool, ToolCall, Unusable};
 use crate::tools::outcome::{Failure, failed};
 use crate::tools::{chat, list_models};
 use crate::upstream::Upstream;
@@ -13,6 +14,13 @@ use crate::upstream::Upstream;
 pub struct Defaults {
     /// The model of calls that name none; without it the upstream's list decides.
     pub model: Option<String>,
+}
+
+/// What resources tell that tools do not know.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// `local://config`.
+    pub config: serde_json::Value,
 }
 
 /// Every tool of the house, over one upstream.
@@ -25,9 +33,14 @@ pub struct Toolbox {
 impl Toolbox {
     /// The tools over `upstream`.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, defaults: Defaults) -> Self {
+    pub fn new(upstream: Arc<Upstream>, defaults: Defaults, _facts: Facts) -> Self {
         let tools = ENTRIES.iter().map(|entry| (entry.describe)()).collect();
         Self { upstream, defaults, tools }
+    }
+
+    /// Looks once and tells what has changed since the last look.
+    pub fn look(&self, _cancel: &Cancel) -> Vec<Change> {
+        Vec::new()
     }
 
     /// The upstream that the tools ask.
@@ -50,13 +63,14 @@ impl Service for Toolbox {
         &self,
         call: &ToolCall,
         context: &CallContext<'_>,
-    ) -> Result<CallToolResult, UnknownTool> {
+    ) -> Result<Outcome<CallToolResult>, Unusable> {
         let entry = ENTRIES
             .iter()
             .find(|entry| entry.name == call.name)
-            .ok_or_else(|| UnknownTool(call.name.clone()))?;
+            .ok_or_else(|| Unusable::Tool(call.name.clone()))?;
         let outcome = (entry.run)(self, call, context);
-        Ok(outcome.unwrap_or_else(|failure| failed(&failure, self.upstream.base_url().as_str())))
+        let upstream = self.upstream.base_url().as_str();
+        Ok(Outcome::Done(outcome.unwrap_or_else(|failure| failed(&failure, upstream))))
     }
 }
 

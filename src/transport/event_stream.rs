@@ -4,6 +4,10 @@
 pub(super) const EVENT_STREAM_FIELDS: &[(&str, &str)] =
     &[("Cache-Control", "no-cache, no-transform"), ("X-Accel-Buffering", "no")];
 
+/// The first byte of a stream that has nothing to say yet: some clients and proxies believe in a
+/// stream only when something came.
+pub(super) const FIRST_COMMENT: &[u8] = b":\n\n";
+
 /// Appends one event. `data` must be one line, as JSON from this program is.
 pub(super) fn event(name: &str, data: &str, out: &mut Vec<u8>) {
     out.reserve(name.len() + data.len() + 16);
@@ -12,4 +16,31 @@ pub(super) fn event(name: &str, data: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\ndata: ");
     out.extend_from_slice(data.as_bytes());
     out.extend_from_slice(b"\n\n");
+}
+
+/// Where a client stands in a stream: which one, and the number of the last message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EventId {
+    pub(super) stream: u64,
+    pub(super) message: u64,
+}
+
+impl EventId {
+    /// Reads a `Last-Event-ID`; nothing when it is none of ours.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (stream, message) = text.trim().split_once('-')?;
+        Some(Self { stream: stream.parse().ok()?, message: message.parse().ok()? })
+    }
+
+    /// Appends the `id` line of the event that follows.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("id: {}-{}\n", self.stream, self.message).as_bytes());
+    }
+}
+
+/// Appends an event with an id and no data, by which a client can resume before it got anything
+/// (2025-11-25, transports, "Sending Messages to the Server").
+pub(super) fn prime(id: EventId, out: &mut Vec<u8>) {
+    id.write(out);
+    out.extend_from_slice(b"data: \n\n");
 }

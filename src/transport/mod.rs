@@ -2,12 +2,17 @@
 //!
 //! Names no tool and no upstream.
 
+mod answer;
 mod ca;
+mod era;
 mod event_stream;
 mod health;
+mod house;
 mod lanes;
+mod legacy;
 mod page;
 mod sse;
+mod streamable;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,8 +21,11 @@ use crate::edge::{Access, Exchange, Handler, Route};
 
 pub use ca::CaPem;
 pub use health::{Health, HealthSource};
+pub use house::{House, HouseSettings};
 pub use lanes::{LaneLimits, Lanes};
-pub use sse::{Sse, SseSettings};
+pub use legacy::Legacy;
+pub use sse::Sse;
+pub use streamable::Streamable;
 
 /// What answers a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +35,11 @@ enum Endpoint {
     Ca,
     Sse,
     Messages,
+    Mcp,
 }
 
 /// Every path that exists, in the order of [`ROUTES`]'s numbers.
-const ENDPOINTS: [(Endpoint, Route); 5] = [
+const ENDPOINTS: [(Endpoint, Route); 6] = [
     (Endpoint::Page, Route { path: "/", allow: READ, access: Access::Open, streams: false }),
     (
         Endpoint::Health,
@@ -51,6 +60,15 @@ const ENDPOINTS: [(Endpoint, Route); 5] = [
             streams: false,
         },
     ),
+    (
+        Endpoint::Mcp,
+        Route {
+            path: "/mcp",
+            allow: "GET, POST, DELETE, OPTIONS",
+            access: Access::Principals,
+            streams: true,
+        },
+    ),
 ];
 
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -69,6 +87,8 @@ pub struct Router {
     pub ca: CaPem,
     /// `GET /sse` and `POST /messages`.
     pub sse: Arc<Sse>,
+    /// `/mcp`.
+    pub streamable: Arc<Streamable>,
 }
 
 impl Handler for Router {
@@ -79,6 +99,7 @@ impl Handler for Router {
             Some(Endpoint::Ca) => self.ca.answer(exchange),
             Some(Endpoint::Sse) => self.sse.open(exchange),
             Some(Endpoint::Messages) => self.sse.post(exchange),
+            Some(Endpoint::Mcp) => self.streamable.answer(exchange),
             // The gate admits known routes only; dropped, the exchange gets a 500.
             None => log::error!("a route without an endpoint; please report it"),
         }

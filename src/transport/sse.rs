@@ -4,50 +4,33 @@
 //! A session that nobody initialized is served: clients reconnect and do not initialize again.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::event_stream::{EVENT_STREAM_FIELDS, event};
-use super::lanes::{Lanes, queue_full};
+use super::house::{Carried, House};
 use crate::cancel::{Cancel, Hook, Reason};
 use crate::edge::{Bell, EventSource, Exchange, Pull, Reply};
 use crate::mcp::{
-    Call, CallContext, Dispatcher, ErrorCode, Incoming, Malformed, Message, Progress,
-    ProgressToken, Revision, RpcError, Step, error_reply, progress, read,
+    Call, ErrorCode, Filter, Incoming, InputRequest, Malformed, Message, Peer, Revision, RpcError,
+    Step, error_reply, read,
 };
 use crate::observe::escaped;
 use crate::session::{Ended, Next, Refused, Registry, Sent, Session, SessionId};
-use crate::worker::lock;
-
-/// What this transport needs to know.
-#[derive(Clone, Copy, Debug)]
-pub struct SseSettings {
-    /// Milliseconds of silence after which a comment goes out.
-    pub heartbeat_ms: u64,
-    /// JSON values that one body may hold.
-    pub body_values_max: usize,
-    /// The system's random source, for session ids.
-    pub random: fn() -> Option<[u8; 16]>,
-}
 
 /// The transport.
 pub struct Sse {
-    settings: SseSettings,
-    dispatcher: Dispatcher,
+    house: Arc<House>,
     registry: Arc<Registry>,
-    lanes: Arc<Lanes>,
 }
 
 impl Sse {
     /// A transport over what `server` built.
     #[must_use]
-    pub fn new(
-        settings: SseSettings,
-        dispatcher: Dispatcher,
-        registry: Arc<Registry>,
-        lanes: Arc<Lanes>,
-    ) -> Self {
-        Self { settings, dispatcher, registry, lanes }
+    pub fn new(house: Arc<House>, registry: Arc<Registry>) -> Self {
+        Self { house, registry }
     }
 
     /// `GET /sse`.
@@ -55,7 +38,7 @@ impl Sse {
         let Some(principal) = exchange.admitted.principal.clone() else {
             return log::error!("a stream without a principal; please report it");
         };
-        let Some(random) = (self.settings.random)() else {
+        let Some(random) = (self.house.settings.random)() else {
             return log::error!("the system has no random bytes for a session id");
         };
         let id = SessionId::mint(random);
@@ -64,8 +47,9 @@ impl Sse {
         let gone = exchange.admitted.gone.clone();
         let (registry, own) = (Arc::clone(&self.registry), Arc::clone(&session));
         let stream = Stream {
-            heartbeat: Duration::from_millis(self.settings.heartbeat_ms),
+            heartbeat: self.house.heartbeat(),
             announced: false,
+            base: exchange.admitted.base().to_owned(),
             sent,
             _leaves: gone.hook(move || registry.end(&own, Ended::ClientLeft)),
             session: Arc::clone(&session),
@@ -125,7 +109,7 @@ impl Sse {
             return Err(problem(415, "media_type", "send application/json"));
         }
         let malformed = |malformed: Malformed| Reply::json(400, malformed.reply().into_bytes());
-        match read(&exchange.body, self.settings.body_values_max).map_err(malformed)? {
+        match read(&exchange.body, self.house.settings.body_values_max).map_err(malformed)? {
             Incoming::One(message) => Ok((session, vec![Ok(message)])),
             Incoming::Batch(messages) if session.revision().has_batches() => {
                 Ok((session, messages))
@@ -141,17 +125,23 @@ impl Sse {
     }
 
     /// Notes what a message changes in its session, and says what is left to do for it.
-    fn note(&self, session: &Session, message: Message) -> Option<Noted> {
-        match self.dispatcher.step(message, session.revision()) {
-            Step::Reply(reply) => Some(Noted::Reply(reply)),
-            Step::Initialized { revision, client, reply } => {
+    fn note(&self, session: &Arc<Session>, message: Message) -> Option<Noted> {
+        match self.house.dispatcher.step(message, session.revision(), None) {
+            Step::Reply(reply) => Some(Noted::Reply(reply.text)),
+            Step::Initialized { revision, features, client, reply } => {
                 self.registry.settle(session, revision);
+                session.talk.introduce(features);
                 let short = session.id().short();
                 log::info!("session={short} {} speaks {revision}", escaped(&client));
-                Some(Noted::Reply(reply))
+                self.tell_changes(session);
+                Some(Noted::Reply(reply.text))
             }
-            Step::Call(call) => Some(match session.in_flight.enter(&call.id) {
-                Some(cancel) => Noted::Call(call, cancel),
+            Step::Call(mut call) => Some(match session.talk.in_flight.enter(&call.id) {
+                Some(cancel) => {
+                    call.features = session.talk.features();
+                    call.log_level = Some(session.talk.level());
+                    Noted::Call(call, cancel)
+                }
                 None => {
                     let what = "a request with this id is still being worked on";
                     let error = RpcError::new(ErrorCode::INVALID_REQUEST, what);
@@ -159,65 +149,68 @@ impl Sse {
                 }
             }),
             Step::Cancel(id) => {
-                session.in_flight.cancel(&id, Reason::Requested);
+                session.talk.in_flight.cancel(&id, Reason::Requested);
                 None
             }
-            Step::Nothing => None,
+            Step::SetLevel(level, reply) => {
+                session.talk.set_level(level);
+                Some(Noted::Reply(reply.text))
+            }
+            Step::Subscribe { uri, wanted, reply } => {
+                self.tell_changes(session);
+                let want = session.talk.reader.get().map(|reader| reader.want(&uri, wanted));
+                // A resource that cannot be watched any more is one that does not change.
+                if let Some(Err(why)) = want {
+                    log::warn!("session={}: {why}", session.id().short());
+                }
+                Some(Noted::Reply(reply.text))
+            }
+            Step::Answered(id, outcome) => {
+                session.talk.asked.answer(&id, outcome);
+                None
+            }
+            Step::Listen(..) | Step::Nothing => None,
         }
     }
 
-    fn call(self: &Arc<Self>, session: &Arc<Session>, call: Call, cancel: Cancel) {
+    /// From now on the session hears of the changes that it wants.
+    fn tell_changes(&self, session: &Arc<Session>) {
+        session.talk.reader.get_or_init(|| {
+            let told = Arc::downgrade(session);
+            self.house.bulletin.read(Filter::lists(), move |change| {
+                // A slow reader is ended by the next reply; a change is not worth it.
+                if let Some(session) = told.upgrade() {
+                    session.send(change.notification(None)).unwrap_or_default();
+                }
+            })
+        });
+    }
+
+    fn call(self: &Arc<Self>, session: &Arc<Session>, call: Box<Call>, cancel: Cancel) {
         // Ended between the POST's check and here: nobody else would stop this call.
         if session.has_ended() {
-            return session.in_flight.leave(&call.id);
+            return session.talk.in_flight.leave(&call.id);
         }
-        let (id, lane) = (call.id.clone(), call.lane);
-        let (house, own) = (Arc::clone(self), Arc::clone(session));
-        let fired = cancel.clone();
-        let run = move || house.run(&own, &call, &cancel);
-        if self.lanes.submit(lane, &fired, run).is_err() {
-            session.in_flight.leave(&id);
-            self.send(session, Dispatcher::finish(&id, &queue_full(lane), session.revision()));
+        let call = Arc::<Call>::from(call);
+        let (sse, own, fired) = (Arc::clone(self), Arc::clone(session), cancel.clone());
+        let running = Arc::clone(&call);
+        let run = move || sse.run(&own, &running, &cancel);
+        if self.house.lanes.submit(call.lane, &fired, run).is_err() {
+            session.talk.in_flight.leave(&call.id);
+            self.send(session, House::busy(&call, session.revision()).text);
         }
     }
 
     /// Runs on a lane's thread.
-    fn run(&self, session: &Arc<Session>, call: &Call, cancel: &Cancel) {
-        let revision = session.revision();
-        let reporter = call.progress_token.clone().map(|token| Reporter {
-            session,
-            registry: &self.registry,
-            token,
-            last: Mutex::new(None),
-        });
-        let context = CallContext {
-            cancel,
-            progress: reporter.as_ref().map(|reporter| reporter as &dyn Progress),
-        };
-        let begun = Instant::now();
-        let run = std::panic::AssertUnwindSafe(|| {
-            if cancel.is_fired() {
-                String::new()
-            } else {
-                self.dispatcher.run(call, revision, &context)
-            }
-        });
-        let reply = std::panic::catch_unwind(run).unwrap_or_else(|_panic| {
-            log::error!("the tool {} panicked; please report it", escaped(&call.tool.name));
-            let error = RpcError::new(ErrorCode::INTERNAL_ERROR, "a bug of this server");
-            error_reply(Some(&call.id), &error)
-        });
-        session.in_flight.leave(&call.id);
-        log::debug!(
-            "session={} request={} tool={} ms={}",
-            session.id().short(),
-            escaped(&call.id.to_string()),
-            escaped(&call.tool.name),
-            begun.elapsed().as_millis()
-        );
+    fn run(&self, session: &Session, call: &Call, cancel: &Cancel) {
+        let principal = session.principal().to_string();
+        let carried = Carried { revision: session.revision(), cancel, principal: &principal };
+        let peer = SsePeer { sse: self, session };
+        let reply = (!cancel.is_fired()).then(|| self.house.run(call, &carried, &peer));
+        session.talk.in_flight.leave(&call.id);
         // A cancelled request gets no response (all revisions with a handshake, cancellation).
-        if !cancel.is_fired() {
-            self.send(session, reply);
+        if let Some(reply) = reply.filter(|_| !cancel.is_fired()) {
+            self.send(session, reply.text);
         }
     }
 
@@ -242,13 +235,15 @@ enum Noted {
     /// Send this.
     Reply(String),
     /// Run this; it can be cancelled already.
-    Call(Call, Cancel),
+    Call(Box<Call>, Cancel),
 }
 
 /// What one session's stream brings; its reader is the client's own thread.
 struct Stream {
     heartbeat: Duration,
     announced: bool,
+    /// The public prefix where the client came by it.
+    base: String,
     sent: Sent,
     _leaves: Hook,
     session: Arc<Session>,
@@ -263,8 +258,9 @@ impl EventSource for Stream {
     fn pull(&mut self, out: &mut Vec<u8>) -> Pull {
         if !self.announced {
             self.announced = true;
-            // Relative, so that it is right behind every proxy and under every name.
-            let endpoint = format!("/messages?sessionId={}", self.session.id().as_str());
+            // Without a host, so that it is right behind every proxy and under every name.
+            let endpoint =
+                format!("{}/messages?sessionId={}", self.base, self.session.id().as_str());
             event("endpoint", &endpoint, out);
             return Pull::Some;
         }
@@ -293,28 +289,20 @@ impl Drop for Stream {
     }
 }
 
-/// Progress of one call, on its session's stream.
-struct Reporter<'a> {
+/// The client of one session, on its one stream.
+struct SsePeer<'a> {
+    sse: &'a Sse,
     session: &'a Session,
-    registry: &'a Registry,
-    token: ProgressToken,
-    last: Mutex<Option<f64>>,
 }
 
-impl Progress for Reporter<'_> {
-    fn report(&self, value: f64, total: Option<f64>, message: &str) {
-        {
-            let mut last = lock(&self.last);
-            // Values must rise (all revisions, progress).
-            if last.is_some_and(|last| value <= last) {
-                return;
-            }
-            *last = Some(value);
-        }
-        let text = progress(&self.token, value, total, message, self.session.revision());
-        if let Err(Refused::Full(limit)) = self.session.send(text) {
-            self.registry.end(self.session, Ended::SlowReader(limit));
-        }
+impl Peer for SsePeer<'_> {
+    fn notify(&self, message: String) {
+        self.sse.send(self.session, message);
+    }
+
+    fn ask(&self, request: &InputRequest, cancel: &Cancel) -> Result<Value, String> {
+        let send = |message| self.sse.send(self.session, message);
+        self.session.talk.asked.ask(request, cancel, self.sse.house.answer_limit(), send)
     }
 }
 

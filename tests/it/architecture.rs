@@ -8,20 +8,21 @@ use std::path::{Path, PathBuf};
 
 /// Who may use whom; `server` builds the house and may use every room. A room that begins to use
 /// another adds its arrow here, in the change that needs it.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("main", &["command", "config", "observe", "server"]),
     ("command", &["auth", "cert", "config"]),
     // Only what is a home address and a local name, to refuse contradictory settings.
     ("config", &["auth"]),
     ("transport", &["cancel", "edge", "mcp", "observe", "session", "worker"]),
     ("edge", &["auth", "cancel", "observe", "worker"]),
-    ("session", &["auth", "cancel", "mcp"]),
+    ("session", &["auth", "cancel", "files", "mcp", "seal"]),
     ("tools", &["cancel", "mcp", "upstream"]),
     // A name is resolved on a thread, so that a connect has a limit.
     ("upstream", &["cancel", "worker"]),
-    ("mcp", &["cancel"]),
+    ("mcp", &["cancel", "seal"]),
     ("cert", &["files"]),
     ("auth", &["files"]),
+    ("seal", &["files"]),
     ("server", &[EVERY_ROOM]),
 ];
 const EVERY_ROOM: &str = "*";

@@ -23,6 +23,7 @@ mod health;
 /// Listeners, and a certificate that is renewed under open streams.
 mod house;
 /// README.md, held against the program.
+mod mcp;
 mod readme;
 /// Folders for tests, and waiting.
 mod scratch;

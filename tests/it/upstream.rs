@@ -12,8 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use local_llm_mcp::cancel::{Cancel, Reason};
-use local_llm_mcp::mcp::{CallContext, CallToolResult, Content, Progress, Service, ToolCall};
-use local_llm_mcp::tools::{Defaults, Toolbox};
+use local_llm_mcp::mcp::{
+    CallContext, CallToolResult, ClientFeatures, Content, Inputs, Outcome, Progress, Service, ToolCall,
+    Unusable,
+};
+use local_llm_mcp::tools::{Defaults, Facts, Toolbox};
 use local_llm_mcp::upstream::{
     BaseUrl, ChatAnswer, ChatEvent, ChatRequest, Finish, Kind as UpstreamKind, Limit, Message,
     Role, Settings, Upstream, UpstreamError,
@@ -34,7 +37,7 @@ fn upstream(stand_in: &StandIn) -> Upstream {
 }
 
 fn toolbox(stand_in: &StandIn) -> Toolbox {
-    Toolbox::new(Arc::new(upstream(stand_in)), Defaults::default())
+    Toolbox::new(Arc::new(upstream(stand_in)), Defaults::default(), Facts::default())
 }
 
 fn question() -> ChatRequest {
@@ -52,21 +55,37 @@ fn ask(upstream: &Upstream) -> Result<ChatAnswer, UpstreamError> {
 fn run(toolbox: &Toolbox, name: &str, arguments: Value) -> CallToolResult {
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     let call = ToolCall { name: name.to_owned(), arguments };
-    let cancel = Cancel::new();
-    toolbox.call(&call, &CallContext { cancel: &cancel, progress: None }).unwrap()
+    call_with(toolbox, &call, None).unwrap()
+}
+
+fn call_with(
+    toolbox: &Toolbox,
+    call: &ToolCall,
+    progress: Option<&dyn Progress>,
+) -> Result<CallToolResult, Unusable> {
+    let context = CallContext {
+        cancel: &Cancel::new(),
+        progress,
+        log: None,
+        client: ClientFeatures::default(),
+        inputs: &Inputs::default(),
+    };
+    toolbox.call(call, &context).map(|outcome| match outcome {
+        Outcome::Done(result) => result,
+        Outcome::Needs(needed) => panic!("it asks for {needed:?}"),
+    })
 }
 
 fn text(result: &CallToolResult) -> &str {
-    match &result.content[0] {
-        Content::Text(text) => text,
-    }
+    let Content::Text(text) = &result.content[0] else { panic!("{result:?}") };
+    text
 }
 
 /// The data of a failure: text only, since clients hold structured content against the schema
 /// of a success.
 fn failure(result: &CallToolResult) -> Value {
     assert!(result.is_error && result.structured.is_none(), "{result:?}");
-    let Content::Text(json) = &result.content[1];
+    let Content::Text(json) = &result.content[1] else { panic!("{result:?}") };
     serde_json::from_str(json).unwrap()
 }
 
@@ -208,8 +227,8 @@ fn unusable_arguments_are_told_with_their_path_and_nothing_is_asked() {
     }
     assert_eq!(stand_in.counts().requests, 0);
     let call = ToolCall { name: "none".to_owned(), arguments: serde_json::Map::new() };
-    let context = CallContext { cancel: &Cancel::new(), progress: None };
-    assert_eq!(toolbox.call(&call, &context).unwrap_err().0, "none");
+    let unknown = call_with(&toolbox, &call, None).unwrap_err();
+    assert_eq!(unknown, Unusable::Tool("none".to_owned()));
 }
 
 #[test]
@@ -218,7 +237,7 @@ fn a_server_that_does_not_run_is_told_with_what_to_type() {
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
     let upstream = Arc::new(Upstream::new(settings(&url)).unwrap());
-    let toolbox = Toolbox::new(Arc::clone(&upstream), Defaults::default());
+    let toolbox = Toolbox::new(Arc::clone(&upstream), Defaults::default(), Facts::default());
     for (name, arguments) in [
         ("list_models", json!({})),
         ("chat", json!({"message": "a"})),
@@ -734,9 +753,8 @@ fn a_chat_reports_progress_at_once_and_rising() {
     let heard = Heard::default();
     let arguments = json!({"message": "a"}).as_object().unwrap().clone();
     let call = ToolCall { name: "chat".to_owned(), arguments };
-    let cancel = Cancel::new();
     let begun = Instant::now();
-    let result = toolbox.call(&call, &CallContext { cancel: &cancel, progress: Some(&heard) });
+    let result = call_with(&toolbox, &call, Some(&heard));
     assert!(!result.unwrap().is_error);
     let heard = heard.0.into_inner().unwrap();
     assert_eq!(heard[0].1, "reading the prompt");

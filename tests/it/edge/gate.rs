@@ -6,7 +6,7 @@ use std::sync::Arc;
 use local_llm_mcp::auth::{Authenticator, HostNames, Interface, Principal, TokenSources};
 use local_llm_mcp::edge::{Admission, Policy, Refusal, admit_head, parse};
 
-use super::support::routes;
+use super::support::{CORS, routes};
 use crate::scratch::Scratch;
 
 const TOKEN: &str = "a-token-of-the-test-that-is-long-enough-0123456789";
@@ -29,6 +29,9 @@ impl Gate {
             authenticator: Arc::new(Authenticator::open(sources, home_open).unwrap()),
             hosts: HostNames::new("desk", &["mcp.example.org"]),
             origins: vec!["https://allowed.example".to_owned()],
+            cors: CORS,
+            prefix: String::new(),
+            public_host: Some("mcp.example.org".to_owned()),
         };
         Self { _scratch: scratch, policy }
     }
@@ -241,5 +244,53 @@ fn the_route_is_the_whole_path_and_says_what_it_takes() {
     for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE"] {
         let head = format!("{method} /echo HTTP/1.1\r\nHost: desk");
         assert_eq!(gate.ask(HOME, &head), Err(Refusal::Method("POST, OPTIONS")), "{method}");
+    }
+}
+
+#[test]
+fn every_route_is_served_below_the_public_prefix_too() {
+    let mut gate = Gate::new(None, false);
+    gate.policy.prefix = "/llm".to_owned();
+    let ask = |path: &str, host: &str| {
+        let head = format!("OPTIONS {path} HTTP/1.1\r\nHost: {host}");
+        gate.ask(HOME, &head).map(|admission| (admission.route, admission.below_prefix))
+    };
+    for (path, route) in [("/llm", 0), ("/llm/", 0), ("/llm/echo", 1), ("/llm/echo?a=b", 1)] {
+        assert_eq!(ask(path, "desk"), Ok((route, true)), "{path}");
+    }
+    for path in ["/", "/echo"] {
+        let route = usize::from(path == "/echo");
+        assert_eq!(ask(path, "desk"), Ok((route, false)), "{path}");
+        // A proxy that strips the prefix leaves the name.
+        for host in ["mcp.example.org", "MCP.example.org:443", "mcp.example.org."] {
+            assert_eq!(ask(path, host), Ok((route, true)), "{path} {host}");
+        }
+    }
+    for path in ["/llm//", "/llmecho", "/llm/llm", "/LLM/echo", "/llm/echo/", "/llm/..", "/x/llm"] {
+        assert_eq!(ask(path, "desk"), Err(Refusal::NoRoute), "{path}");
+    }
+}
+
+#[test]
+fn a_prefix_with_a_routes_name_leaves_the_route_where_it_is() {
+    let mut gate = Gate::new(None, false);
+    gate.policy.prefix = "/echo".to_owned();
+    let ask = |path: &str| {
+        let head = format!("OPTIONS {path} HTTP/1.1\r\nHost: desk");
+        gate.ask(HOME, &head).map(|admission| (admission.route, admission.below_prefix))
+    };
+    assert_eq!(ask("/echo"), Ok((1, false)));
+    assert_eq!(ask("/echo/"), Ok((0, true)));
+    assert_eq!(ask("/echo/echo"), Ok((1, true)));
+}
+
+#[test]
+fn without_a_prefix_the_public_name_changes_no_path() {
+    let gate = Gate::new(None, false);
+    let admitted = gate.ask(HOME, "GET / HTTP/1.1\r\nHost: mcp.example.org").unwrap();
+    assert!(!admitted.below_prefix);
+    for path in ["", "echo"] {
+        let refused = gate.ask(HOME, &format!("GET /{path}/ HTTP/1.1\r\nHost: desk"));
+        assert_eq!(refused, Err(Refusal::NoRoute));
     }
 }

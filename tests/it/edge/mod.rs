@@ -10,6 +10,8 @@
 
 /// Bodies: framing, limits, budgets.
 mod bodies;
+/// Web pages of other origins, proxies with a prefix, methods.
+mod browsers;
 /// Many at once, and the inner listener's death.
 mod bursts;
 /// Who is let in: the decision as a table.

@@ -115,6 +115,33 @@ fn a_half_closed_plain_client_still_gets_its_reply() {
 }
 
 #[test]
+fn where_a_half_close_is_leaving_it_fires_gone_whichever_comes_first() {
+    let rig = Rig::new();
+    for called_before in [true, false] {
+        // Often enough that the edge sees the end both before and after the call.
+        for _ in 0..20 {
+            let mut client = rig.plain();
+            client.send(&get("/hold"));
+            let exchange = rig.held();
+            if called_before {
+                exchange.admitted.half_close_is_leaving();
+                assert!(!exchange.admitted.gone.is_fired());
+                client.half_close();
+            } else {
+                client.half_close();
+                exchange.admitted.half_close_is_leaving();
+            }
+            eventually("the house is told", || exchange.admitted.gone.is_fired());
+            assert_eq!(exchange.admitted.gone.reason(), Some(Reason::ClientLeft));
+            exchange.respond(Reply::text(200, "late"));
+            assert!(client.is_cut());
+        }
+    }
+    assert!(rig.answers());
+    eventually("the connections end", || rig.edge.counts().connections == 0);
+}
+
+#[test]
 fn a_client_that_leaves_while_its_reply_is_pending_fires_gone() {
     let rig = Rig::new();
     for mut client in rig.both() {

@@ -121,6 +121,31 @@ fn a_plain_client_that_only_stops_sending_keeps_its_stream() {
 }
 
 #[test]
+fn where_a_half_close_is_leaving_it_ends_the_stream() {
+    let rig = Rig::new();
+    for called_before in [true, false] {
+        let mut client = rig.plain();
+        client.send(&get("/events"));
+        client.head();
+        let stream = rig.stream();
+        if called_before {
+            stream.admitted.half_close_is_leaving();
+            assert!(!stream.admitted.gone.is_fired());
+            client.half_close();
+        } else {
+            client.half_close();
+            // The edge has seen it, and asks whether anybody is there.
+            assert!(client.chunk().starts_with(':'));
+            stream.admitted.half_close_is_leaving();
+        }
+        eventually("the house is told", || stream.admitted.gone.is_fired());
+        assert_eq!(stream.admitted.gone.reason(), Some(Reason::ClientLeft));
+        eventually("the source is dropped", || stream.is_over());
+        assert!(client.is_cut());
+    }
+}
+
+#[test]
 fn what_a_streams_client_says_is_dropped() {
     let rig = Rig::new();
     for mut client in rig.both() {

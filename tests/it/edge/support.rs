@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use local_llm_mcp::auth::{Authenticator, HostNames, Interfaces, TokenSources};
 use local_llm_mcp::edge::{
-    Access, Admitted, Bell, Edge, EdgeLimits, EventSource, Exchange, Handler, HeaderText,
+    Access, Admitted, Bell, Cors, Edge, EdgeLimits, EventSource, Exchange, Handler, HeaderText,
     Listening, Policy, Pull, Reply, Route, bind, server_config,
 };
 use local_llm_mcp::worker::lock;
@@ -50,6 +50,8 @@ pub(super) fn routes() -> Arc<[Route]> {
         open("/fields", "GET, OPTIONS", false),
         open("/drop", "GET, OPTIONS", false),
         open("/panic", "GET, OPTIONS", false),
+        open("/method", "POST, DELETE, OPTIONS", true),
+        open("/base", "GET, OPTIONS", false),
         Route {
             path: "/private",
             allow: "POST, OPTIONS",
@@ -146,7 +148,7 @@ impl Handler for Answering {
         self.handled.fetch_add(1, Ordering::SeqCst);
         let admitted = Arc::clone(&exchange.admitted);
         let size = admitted.head.query.as_deref().and_then(|size| size.parse().ok());
-        match admitted.head.path.as_str() {
+        match routes()[admitted.route].path {
             "/echo" | "/private" => {
                 let body = exchange.body.clone();
                 exchange.respond(Reply::json(200, body));
@@ -166,6 +168,11 @@ impl Handler for Answering {
                 reply.fields.push(("Mcp-Session-Id", HeaderText::new("abc").unwrap()));
                 exchange.respond(reply);
             }
+            "/method" => {
+                let text = format!("{} {}", admitted.head.method.as_str(), exchange.body.len());
+                exchange.respond(Reply::text(200, &text));
+            }
+            "/base" => exchange.respond(Reply::text(200, &format!("base {}", admitted.base()))),
             "/drop" => drop(exchange),
             "/panic" => panic!("this panic belongs to the test"),
             _ => exchange.respond(Reply::text(200, "hello")),
@@ -193,6 +200,15 @@ impl Rig {
     pub(super) fn with(change: impl FnOnce(&mut EdgeLimits)) -> Self {
         let mut limits = LIMITS;
         change(&mut limits);
+        Self::start(limits, None, "")
+    }
+
+    /// With a token, and under the path of a public URL.
+    pub(super) fn behind(token: Option<&str>, prefix: &str) -> Self {
+        Self::start(LIMITS, token, prefix)
+    }
+
+    fn start(limits: EdgeLimits, token: Option<&str>, prefix: &str) -> Self {
         let scratch = Scratch::new();
         let loopback = "127.0.0.1:0".parse().unwrap();
         let (plain, tls) = (bind(loopback).unwrap(), bind(loopback).unwrap());
@@ -211,7 +227,7 @@ impl Rig {
         let edge = Edge::start(
             listening,
             &scratch.file("inner"),
-            policy(&scratch),
+            policy(&scratch, token, prefix),
             Arc::new(Interfaces::new()),
             limits,
             Arc::clone(&handler) as Arc<dyn Handler>,
@@ -288,13 +304,23 @@ impl Rig {
     }
 }
 
-fn policy(scratch: &Scratch) -> Policy {
-    let sources = TokenSources { state_folder: scratch.file("state"), file: None, value: None };
+pub(super) const CORS: Cors = Cors {
+    allow_headers: "Content-Type, Authorization",
+    allow_header_prefix: "mcp-param-",
+    expose_headers: "Mcp-Session-Id, WWW-Authenticate",
+};
+
+fn policy(scratch: &Scratch, token: Option<&str>, prefix: &str) -> Policy {
+    let value = token.map(str::to_owned);
+    let sources = TokenSources { state_folder: scratch.file("state"), file: None, value };
     Policy {
         routes: routes(),
         authenticator: Arc::new(Authenticator::open(sources, false).unwrap()),
-        hosts: HostNames::new("", &[] as &[&str]),
+        hosts: HostNames::new("", ["home.example"]),
         origins: vec!["https://allowed.example".to_owned()],
+        cors: CORS,
+        prefix: prefix.to_owned(),
+        public_host: Some("home.example".to_owned()),
     }
 }
 

@@ -130,6 +130,19 @@ impl Client {
         self.ask("POST", path, JSON, body)
     }
 
+    /// Asks for an event stream and reads its head; of another reply also the body.
+    pub(crate) fn stream(&self, method: &str, path: &str, fields: &str, body: &str) -> Stream {
+        let mut connection = self.connect();
+        connection.send(&self.request(method, path, fields, body));
+        let mut head = connection.head();
+        if head.field("content-type") != Some("text/event-stream") {
+            let length = head.field("content-length").map_or(0, |length| length.parse().unwrap());
+            connection.fill(|inbound| inbound.len() >= length).unwrap();
+            head.body = connection.inbound.drain(..length).collect();
+        }
+        Stream { connection, head, text: String::new() }
+    }
+
     /// Opens a stream and reads its first event.
     pub(crate) fn open(&self) -> Session {
         let mut stream = self.connect();
@@ -280,6 +293,51 @@ pub(crate) enum Event {
     /// Its name and data.
     Named(String, String),
     Comment(String),
+}
+
+/// An event stream of any kind; closed when dropped.
+pub(crate) struct Stream {
+    connection: Connection,
+    pub(crate) head: Got,
+    text: String,
+}
+
+impl Stream {
+    /// The lines of the next event, without comments; `None` at the orderly end.
+    pub(crate) fn lines(&mut self) -> Option<Vec<String>> {
+        loop {
+            while !self.text.contains("\n\n") {
+                self.text.push_str(&self.connection.chunk().unwrap()?);
+            }
+            let (block, rest) = self.text.split_once("\n\n").unwrap();
+            let lines: Vec<String> =
+                block.lines().filter(|line| !line.starts_with(':')).map(str::to_owned).collect();
+            self.text = rest.to_owned();
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+        }
+    }
+
+    /// The next message with its event id; an event without data is passed over.
+    pub(crate) fn message(&mut self) -> Option<(String, Value)> {
+        loop {
+            let lines = self.lines()?;
+            let field = |name: &str| {
+                lines.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+            };
+            let data = field("data: ");
+            if !data.is_empty() {
+                return Some((field("id: "), serde_json::from_str(&data).unwrap()));
+            }
+        }
+    }
+
+    /// Says that nothing more will be sent, and goes on reading (plain only).
+    pub(crate) fn half_close(&self) {
+        let Wire::Plain(socket) = &self.connection.wire else { panic!("only plain") };
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+    }
 }
 
 /// How a stream ended.

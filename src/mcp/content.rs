@@ -1,0 +1,119 @@
+//! What travels inside results: content blocks, resource contents, prompt messages.
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// One block of a result's `content`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+    /// A picture, its bytes in base64.
+    Image {
+        /// Standard base64.
+        data: String,
+        /// As in `image/png`.
+        mime_type: &'static str,
+    },
+    /// Sound (since 2025-03-26; older clients read a text in its place).
+    Audio {
+        /// Standard base64.
+        data: String,
+        /// As in `audio/wav`.
+        mime_type: &'static str,
+    },
+    /// A resource, embedded.
+    Resource(ResourceContents),
+}
+
+/// The contents of a resource (`TextResourceContents`, `BlobResourceContents`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceContents {
+    /// As it was asked for.
+    pub uri: String,
+    /// As in `application/json`.
+    pub mime_type: &'static str,
+    /// Text, or bytes.
+    #[serde(flatten)]
+    pub body: ResourceBody,
+}
+
+/// Text, or bytes in base64.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ResourceBody {
+    /// Text.
+    Text(String),
+    /// Standard base64.
+    Blob(String),
+}
+
+/// `structuredContent`, written once: as it stands here it goes out, whatever the transport.
+#[derive(Clone, Debug)]
+pub struct Structured(Box<RawValue>);
+
+impl Structured {
+    /// JSON text that is known to be an object. `None`: it is no JSON.
+    #[must_use]
+    pub fn from_json(text: String) -> Option<Self> {
+        RawValue::from_string(text).ok().map(Self)
+    }
+
+    /// The JSON as it goes out.
+    #[must_use]
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+
+    /// The JSON as a value, for whoever wants to look into it.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_str(self.0.get()).unwrap_or_default()
+    }
+}
+
+impl From<Value> for Structured {
+    fn from(value: Value) -> Self {
+        // A value is always JSON.
+        Self(serde_json::value::to_raw_value(&value).unwrap_or_default())
+    }
+}
+
+/// What a tool answers (`CallToolResult`). A failure that the model or the user can do something
+/// about is a result with `is_error`, not a protocol error.
+#[derive(Clone, Debug, Default)]
+pub struct CallToolResult {
+    /// At least one block.
+    pub content: Vec<Content>,
+    /// An object that fits the tool's output schema (sent since 2025-06-18).
+    pub structured: Option<Structured>,
+    /// The call failed; the text says what happened and what to do.
+    pub is_error: bool,
+}
+
+/// One message of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptMessage {
+    /// `user` or `assistant`.
+    pub role: &'static str,
+    /// What is said.
+    pub content: Content,
+}
+
+/// What `prompts/get` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromptResult {
+    /// For people.
+    pub description: String,
+    /// At least one.
+    pub messages: Vec<PromptMessage>,
+}
+
+/// What `completion/complete` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completions {
+    /// The best first; a hundred of them are sent.
+    pub values: Vec<String>,
+}

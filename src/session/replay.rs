@@ -1,0 +1,243 @@
+//! One stream of a session on `/mcp`: its messages wait for their reader and are kept for a while
+//! after, so that a client whose connection broke takes up where it stopped (2025-03-26,
+//! transports, "Resumability and Redelivery").
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use crate::worker::lock;
+
+/// A stream.
+pub struct Replay {
+    number: u64,
+    events_max: usize,
+    bytes_max: usize,
+    state: Mutex<State>,
+}
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Arc<str>>,
+    /// The number of the first of `events`.
+    first: u64,
+    bytes: usize,
+    /// How far anybody has read.
+    read: u64,
+    ended: bool,
+    /// How the present reader is woken, and which one in the row it is.
+    wake: Option<Wake>,
+    reader: u64,
+}
+
+/// What a reader hears.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A message with its number.
+    Message(u64, Arc<str>),
+    /// There is nothing now.
+    Nothing,
+    /// The stream has ended, somebody else reads it now, or messages were lost.
+    End,
+}
+
+impl Replay {
+    /// A stream that keeps at most so many messages and bytes; the oldest go first.
+    #[must_use]
+    pub fn new(number: u64, events_max: usize, bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { number, events_max, bytes_max, state: Mutex::default() })
+    }
+
+    /// Its number in its session.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Adds a message. Never waits; what nobody reads is dropped at the limits, oldest first.
+    pub fn push(&self, message: String) {
+        self.change(|state| {
+            state.bytes += message.len();
+            state.events.push_back(message.into());
+            while state.events.len() > self.events_max
+                || (state.bytes > self.bytes_max && state.events.len() > 1)
+            {
+                let Some(lost) = state.events.pop_front() else { break };
+                state.bytes -= lost.len();
+                state.first += 1;
+            }
+        });
+    }
+
+    /// No more messages will come.
+    pub fn end(&self) {
+        self.change(|state| state.ended = true);
+    }
+
+    /// Where a reader of only what is yet to come begins.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        let state = lock(&self.state);
+        state.first + state.events.len() as u64
+    }
+
+    /// Where a reader of only what nobody has read begins.
+    #[must_use]
+    pub fn unread_number(&self) -> u64 {
+        lock(&self.state).read
+    }
+
+    /// Where a reader of all that is left begins.
+    #[must_use]
+    pub fn oldest_number(&self) -> u64 {
+        lock(&self.state).first
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
+    /// Whether somebody reads it.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        lock(&self.state).wake.is_some()
+    }
+
+    /// Begins to read at the message of this number; who read it before hears the end.
+    pub fn read(self: &Arc<Self>, from: u64) -> ReplayReader {
+        let mut before = None;
+        let mut reader = 0;
+        self.change(|state| {
+            state.reader += 1;
+            reader = state.reader;
+            before = state.wake.take();
+        });
+        if let Some(wake) = before {
+            wake();
+        }
+        ReplayReader { stream: Arc::clone(self), reader, at: from }
+    }
+
+    fn change(&self, how: impl FnOnce(&mut State)) {
+        let wake = {
+            let mut state = lock(&self.state);
+            how(&mut state);
+            state.wake.clone()
+        };
+        // Without the lock: who is woken may read on this very thread.
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The one who reads a stream; let go, the stream waits for another.
+#[derive(Debug)]
+pub struct ReplayReader {
+    stream: Arc<Replay>,
+    reader: u64,
+    at: u64,
+}
+
+impl ReplayReader {
+    /// Has `wake` called after every message and at the end, from the thread that sends.
+    pub fn wake_with(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let mut state = lock(&self.stream.state);
+        if state.reader == self.reader {
+            state.wake = Some(Arc::new(wake));
+        }
+    }
+
+    /// The next message, without waiting.
+    pub fn next(&mut self) -> Heard {
+        let mut state = lock(&self.stream.state);
+        if state.reader != self.reader || self.at < state.first {
+            return Heard::End;
+        }
+        let index = usize::try_from(self.at - state.first).unwrap_or(usize::MAX);
+        match state.events.get(index) {
+            Some(message) => {
+                self.at += 1;
+                let at = self.at;
+                let message = Arc::clone(message);
+                state.read = state.read.max(at);
+                Heard::Message(at, message)
+            }
+            None if state.ended => Heard::End,
+            None => Heard::Nothing,
+        }
+    }
+}
+
+impl Drop for ReplayReader {
+    fn drop(&mut self) {
+        let mut state = lock(&self.stream.state);
+        if state.reader == self.reader {
+            state.wake = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(reader: &mut ReplayReader) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Heard::Message(_, text) = reader.next() {
+            texts.push(text.to_string());
+        }
+        texts
+    }
+
+    #[test]
+    fn a_second_reader_takes_up_where_the_first_was_cut_off() {
+        let stream = Replay::new(1, 10, 1000);
+        stream.push("a".into());
+        let mut first = stream.read(0);
+        assert_eq!(first.next(), Heard::Message(1, "a".into()));
+        stream.push("b".into());
+        let mut second = stream.read(1);
+        assert_eq!(first.next(), Heard::End);
+        assert_eq!(texts(&mut second), ["b"]);
+        stream.end();
+        assert_eq!(second.next(), Heard::End);
+        assert_eq!(texts(&mut stream.read(0)), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_oldest_are_dropped_at_the_limits_and_whoever_missed_them_hears_the_end() {
+        let stream = Replay::new(1, 2, 10);
+        let mut slow = stream.read(0);
+        for text in ["a", "b", "c"] {
+            stream.push(text.into());
+        }
+        assert_eq!(slow.next(), Heard::End);
+        assert_eq!(texts(&mut stream.read(1)), ["b", "c"]);
+        stream.push("0123456789".into());
+        assert_eq!(texts(&mut stream.read(3)), ["0123456789"]);
+    }
+
+    #[test]
+    fn a_reader_is_woken_by_messages_and_by_the_end() {
+        let stream = Replay::new(1, 2, 10);
+        let (sender, woken) = crossbeam_channel::unbounded();
+        let reader = stream.read(0);
+        reader.wake_with(move || drop(sender.send(())));
+        stream.push("a".into());
+        stream.end();
+        assert_eq!(woken.len(), 2);
+        drop(reader);
+        assert!(!stream.is_read());
+    }
+}

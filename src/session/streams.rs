@@ -1,0 +1,226 @@
+//! Sessions on `/mcp`: what is kept of one beside its id, which says itself whose it is and what
+//! it speaks. A session that has nothing to keep takes no memory at all.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::replay::Replay;
+use super::talk::Talk;
+use crate::cancel::Reason;
+use crate::mcp::{ClientFeatures, Revision};
+use crate::worker::lock;
+
+/// The limits of these sessions; explained where all are listed, in `config`.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "documented once, on config::Limits")]
+pub struct KeptLimits {
+    pub kept_sessions_max: usize,
+    pub session_idle_s_max: u64,
+    pub outbox_events_max: usize,
+    pub outbox_bytes_max: usize,
+}
+
+/// A session while something is to be kept of it.
+#[derive(Debug)]
+pub struct Kept {
+    /// What tells it from others.
+    pub key: [u8; 16],
+    /// What it speaks.
+    pub revision: Revision,
+    /// What its conversation carries along.
+    pub talk: Talk,
+    streams: Mutex<Streams>,
+    touched: Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    /// The one that `GET /mcp` reads; it has the number 0.
+    standing: Option<Arc<Replay>>,
+    /// Those of requests, oldest first.
+    of_requests: Vec<Arc<Replay>>,
+    numbers: u64,
+}
+
+impl Kept {
+    /// A new stream for the messages of one request.
+    #[must_use]
+    pub fn stream(&self, limits: &KeptLimits) -> Arc<Replay> {
+        let mut streams = lock(&self.streams);
+        streams.numbers += 1;
+        let number = streams.numbers;
+        let stream = Replay::new(number, limits.outbox_events_max, limits.outbox_bytes_max);
+        streams.of_requests.push(Arc::clone(&stream));
+        // What has ended is kept for a client that missed its last words, for a while.
+        let finished = streams.of_requests.iter().filter(|stream| stream.has_ended()).count();
+        if finished > FINISHED_STREAMS_MAX
+            && let Some(oldest) = streams.of_requests.iter().position(|stream| stream.has_ended())
+        {
+            streams.of_requests.remove(oldest);
+        }
+        stream
+    }
+
+    /// The stream for what belongs to no request.
+    #[must_use]
+    pub fn standing(&self, limits: &KeptLimits) -> Arc<Replay> {
+        let mut streams = lock(&self.streams);
+        let new = || Replay::new(0, limits.outbox_events_max, limits.outbox_bytes_max);
+        Arc::clone(streams.standing.get_or_insert_with(new))
+    }
+
+    /// A stream by its number.
+    #[must_use]
+    pub fn find(&self, number: u64) -> Option<Arc<Replay>> {
+        let streams = lock(&self.streams);
+        let mut all = streams.standing.iter().chain(&streams.of_requests);
+        all.find(|stream| stream.number() == number).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Replay>> {
+        let streams = lock(&self.streams);
+        streams.standing.iter().chain(&streams.of_requests).cloned().collect()
+    }
+
+    fn is_blank(&self) -> bool {
+        self.talk.is_blank() && self.all().is_empty()
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.talk.in_flight.is_empty() || self.all().iter().any(|stream| stream.is_read())
+    }
+
+    fn stop(&self, reason: Reason) {
+        self.talk.in_flight.cancel_all(reason);
+        for stream in self.all() {
+            stream.end();
+        }
+    }
+}
+
+/// All of them.
+pub struct KeptSessions {
+    map: Mutex<HashMap<[u8; 16], Arc<Kept>>>,
+    limits: KeptLimits,
+    closed: AtomicBool,
+    evicted: AtomicU64,
+}
+
+impl KeptSessions {
+    /// None yet.
+    #[must_use]
+    pub fn new(limits: KeptLimits) -> Self {
+        Self {
+            map: Mutex::default(),
+            limits,
+            closed: AtomicBool::new(false),
+            evicted: AtomicU64::new(0),
+        }
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &KeptLimits {
+        &self.limits
+    }
+
+    /// What is kept of a session, if anything is.
+    #[must_use]
+    pub fn find(&self, key: &[u8; 16]) -> Option<Arc<Kept>> {
+        lock(&self.map).get(key).cloned()
+    }
+
+    /// Begins to keep something of a session. At `kept_sessions_max` the one idle longest without
+    /// work is forgotten: its streams and settings, not its id.
+    #[must_use]
+    pub fn keep(
+        &self,
+        key: [u8; 16],
+        revision: Revision,
+        features: ClientFeatures,
+        now: Instant,
+    ) -> Arc<Kept> {
+        let mut evicted = None;
+        let kept = {
+            let mut map = lock(&self.map);
+            if map.len() >= self.limits.kept_sessions_max && !map.contains_key(&key) {
+                let oldest = map
+                    .values()
+                    .min_by_key(|kept| (kept.is_busy(), *lock(&kept.touched)))
+                    .map(|kept| kept.key);
+                evicted = oldest.and_then(|oldest| map.remove(&oldest));
+            }
+            let new = || {
+                Arc::new(Kept {
+                    key,
+                    revision,
+                    talk: Talk::new(features),
+                    streams: Mutex::default(),
+                    touched: Mutex::new(now),
+                })
+            };
+            Arc::clone(map.entry(key).or_insert_with(new))
+        };
+        *lock(&kept.touched) = now;
+        if let Some(evicted) = evicted {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+            log::info!("a session was forgotten: the limit kept_sessions_max is reached");
+            evicted.stop(Reason::SessionEnded);
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            kept.stop(Reason::Shutdown);
+        }
+        kept
+    }
+
+    /// Forgets a session that has nothing to keep any more.
+    pub fn release(&self, kept: &Kept) {
+        let mut map = lock(&self.map);
+        if kept.is_blank() {
+            map.remove(&kept.key);
+        }
+    }
+
+    /// Ends a session: its calls are stopped, its streams end.
+    pub fn end(&self, key: &[u8; 16]) {
+        let kept = lock(&self.map).remove(key);
+        if let Some(kept) = kept {
+            kept.stop(Reason::SessionEnded);
+        }
+    }
+
+    /// Forgets what nobody has used for `session_idle_s_max`.
+    pub fn sweep(&self, now: Instant) {
+        let idle = Duration::from_secs(self.limits.session_idle_s_max);
+        lock(&self.map).retain(|_, kept| {
+            kept.is_busy() || now.saturating_duration_since(*lock(&kept.touched)) < idle
+        });
+    }
+
+    /// Ends all of them, and whatever is kept from now on.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let all: Vec<Arc<Kept>> = lock(&self.map).drain().map(|(_, kept)| kept).collect();
+        for kept in all {
+            kept.stop(Reason::Shutdown);
+        }
+    }
+
+    /// How many are kept now, and how many were forgotten to make room.
+    #[must_use]
+    pub fn counts(&self) -> (usize, u64) {
+        (lock(&self.map).len(), self.evicted.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for KeptSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptSessions").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
+/// Finished streams of one session that are kept for a client that missed their end.
+const FINISHED_STREAMS_MAX: usize = 4;
