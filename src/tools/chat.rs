@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::mcp::{Annotations, CallContext, CallToolResult, Lane, Tool, ToolCall};
+use crate::mcp::{Annotations, CallContext, CallToolResult, Lane, Level, Tool, ToolCall};
 use crate::tools::arguments::{Arguments, Unusable, wrong};
 use crate::tools::outcome::{Failure, told};
 use crate::tools::pace::Pace;
@@ -13,6 +13,11 @@ use crate::tools::toolbox::Toolbox;
 use crate::upstream::{ChatAnswer, ChatEvent, ChatRequest, Finish, Message, Role};
 
 pub(super) const NAME: &str = "chat";
+
+/// Arguments that show what it is for.
+pub(super) fn example() -> Value {
+    json!({ "message": "What is the capital of France?", "max_tokens": 200 })
+}
 
 /// As `tools/list` shows it.
 pub(super) fn describe() -> Tool {
@@ -48,8 +53,22 @@ pub(super) fn run(
     pace.begin(Instant::now());
     request.beat = pace.beat();
     request.model = pick::model(named, toolbox, context.cancel)?;
+    let log = |level, data| context.log(level, NAME, data);
+    log(Level::Info, json!({ "event": "asking", "model": request.model }));
     let mut on = |event: ChatEvent<'_>| pace.hear(event, Instant::now());
-    let answer = toolbox.upstream().chat(&request, context.cancel, &mut on)?;
+    let answer = toolbox.upstream().chat(&request, context.cancel, &mut on).map_err(|error| {
+        let failure = Failure::from(error);
+        // The result says why; an upstream's words may repeat the prompt.
+        let data = json!({ "event": "failed", "model": request.model, "code": failure.code() });
+        log(Level::Warning, data);
+        failure
+    })?;
+    if !answer.warnings.is_empty() {
+        let told = json!({
+            "event": "warned", "model": request.model, "warnings": answer.warnings,
+        });
+        log(Level::Warning, told);
+    }
     let upstream = toolbox.upstream().base_url().as_str();
     let structured = generation(&answer, &request.model, upstream, include_reasoning);
     Ok(told(answer.text, structured))

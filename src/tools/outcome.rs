@@ -18,6 +18,21 @@ pub(super) enum Failure {
     Upstream(UpstreamError),
 }
 
+impl Failure {
+    /// The text of the answer that had come before it failed.
+    fn partial(&self) -> Option<&str> {
+        match self {
+            Self::Upstream(error) => error.partial(),
+            Self::Arguments(_) | Self::NoModel => None,
+        }
+    }
+
+    /// Its name, for programs.
+    pub(super) fn code(&self) -> &'static str {
+        Told::from(self).code
+    }
+}
+
 impl From<Unusable> for Failure {
     fn from(unusable: Unusable) -> Self {
         Self::Arguments(unusable)
@@ -61,12 +76,24 @@ pub(super) fn told(text: String, structured: Value) -> CallToolResult {
 /// content, because clients hold that against the tool's output schema even when it failed.
 pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
     let told = Told::from(failure);
-    let message = sentence(&told.message);
+    let mut content = vec![
+        Content::Text(format!("{} {}", sentence(&told.message), told.suggestion)),
+        Content::Text(error_data(failure, upstream).to_string()),
+    ];
+    if let Some(partial) = failure.partial() {
+        content.push(Content::Text(format!("The answer as far as it came:\n\n{partial}")));
+    }
+    CallToolResult { content, structured: None, is_error: true }
+}
+
+/// A failure as data: an object with `error` and, where it helps, `availableModels`.
+pub(super) fn error_data(failure: &Failure, upstream: &str) -> Value {
+    let told = Told::from(failure);
     let mut details = Map::new();
-    details.insert("suggestion".to_owned(), told.suggestion.clone().into());
+    details.insert("suggestion".to_owned(), told.suggestion.into());
     let mut error = json!({
         "code": told.code,
-        "message": message,
+        "message": sentence(&told.message),
         "upstream": upstream,
         "retryable": told.retryable,
     });
@@ -76,11 +103,7 @@ pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
         details.insert("nearModels".to_owned(), near.clone().into());
         beside = Some(json!(available));
     }
-    let partial = match failure {
-        Failure::Upstream(error) => error.partial(),
-        Failure::Arguments(_) | Failure::NoModel => None,
-    };
-    if let Some(partial) = partial {
+    if let Some(partial) = failure.partial() {
         details.insert("partialText".to_owned(), partial.into());
     }
     if let Some(error) = error.as_object_mut() {
@@ -90,14 +113,7 @@ pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
     if let (Some(all), Some(available)) = (data.as_object_mut(), beside) {
         all.insert("availableModels".to_owned(), available);
     }
-    let mut content = vec![
-        Content::Text(format!("{message} {}", told.suggestion)),
-        Content::Text(data.to_string()),
-    ];
-    if let Some(partial) = partial {
-        content.push(Content::Text(format!("The answer as far as it came:\n\n{partial}")));
-    }
-    CallToolResult { content, structured: None, is_error: true }
+    data
 }
 
 struct Told {
@@ -146,6 +162,11 @@ fn sentence(message: &str) -> String {
 mod tests {
     use super::*;
 
+    fn text(content: &Content) -> &str {
+        let Content::Text(text) = content else { panic!("{content:?}") };
+        text
+    }
+
     #[test]
     fn a_failure_begins_with_a_sentence_and_ends_with_what_had_come() {
         let failure = Failure::Upstream(UpstreamError::Died {
@@ -154,8 +175,7 @@ mod tests {
         });
         let result = failed(&failure, "http://desk:1234");
         assert!(result.is_error);
-        let texts: Vec<_> =
-            result.content.iter().map(|Content::Text(text)| text.as_str()).collect();
+        let texts: Vec<_> = result.content.iter().map(text).collect();
         assert!(texts[0].starts_with("The model server hung up in the middle"), "{}", texts[0]);
         assert!(texts[0].contains("then try again."), "{}", texts[0]);
         let data: Value = serde_json::from_str(texts[1]).unwrap();
@@ -174,8 +194,7 @@ mod tests {
             available: vec!["gpt-oss".to_owned(), "qwen3".to_owned()],
         });
         let result = failed(&failure, "http://desk:1234");
-        let Content::Text(json) = &result.content[1];
-        let data: Value = serde_json::from_str(json).unwrap();
+        let data: Value = serde_json::from_str(text(&result.content[1])).unwrap();
         assert_eq!(data["availableModels"], json!(["gpt-oss", "qwen3"]));
         assert_eq!(data["error"]["details"]["suggestion"], "Did you mean \"gpt-oss\"?");
     }

@@ -108,7 +108,7 @@ fn the_ca_is_given_to_whoever_asks_where_it_is_ours() {
 fn everything_else_is_a_404_in_json() {
     let house = Plan::new().start();
     for path in
-        ["/nonsense", "/sse/", "/health/", "/SSE", "/mcp", "/.well-known/oauth-protected-resource"]
+        ["/nonsense", "/sse/", "/health/", "/SSE", "/mcp/", "/.well-known/oauth-protected-resource"]
     {
         let got = house.client().get(path);
         let body = got.json();

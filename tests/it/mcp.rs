@@ -83,6 +83,10 @@ fn ask_modern(house: &House, method: &str, params: &Value) -> Got {
     house.client().ask("POST", "/mcp", &fields, &body)
 }
 
+fn upstream_has_it(house: &House) {
+    assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON), "it was not asked");
+}
+
 /// Waits until the model server has heard so often that nobody wants its answer any more.
 fn upstream_is_left(house: &House, times: usize) {
     assert!(house.stand_in().wait_for(|counts| counts.aborted == times, SOON), "it generates on");
@@ -113,8 +117,7 @@ fn a_request_that_stands_alone_needs_no_session() {
     assert_eq!(found["resultType"], "complete");
     assert!(found["ttlMs"].is_u64() && found["cacheScope"] == "private", "{found}");
     assert_eq!(
-        found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"],
-        "local-llm-mcp",
+        found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "local-llm-mcp",
         "{found}"
     );
     let got = ask_modern(&house, "tools/call", &json!({ "name": "list_models" }));
@@ -133,7 +136,8 @@ fn a_request_that_stands_alone_needs_no_session() {
 
 #[test]
 fn a_chat_is_a_stream_with_progress_before_its_result_in_both_eras() {
-    let script = Script { deltas: vec![Delta::Content("word ".to_owned()); 3], ..Script::default() };
+    let script =
+        Script { deltas: vec![Delta::Content("word ".to_owned()); 3], ..Script::default() };
     let house = Plan::new().script(script).start();
     let (fields, body) = modern("tools/call", &chat());
     let talk = Talk::open(&house.client(), "2025-11-25");
@@ -161,8 +165,7 @@ fn a_chat_is_a_stream_with_progress_before_its_result_in_both_eras() {
 fn a_client_that_takes_only_json_gets_json() {
     let house = Plan::new().start();
     let talk = Talk::open(&house.client(), "2025-11-25");
-    let fields =
-        format!("{JSON}Accept: application/json\r\nMcp-Session-Id: {}\r\n", talk.id);
+    let fields = format!("{JSON}Accept: application/json\r\nMcp-Session-Id: {}\r\n", talk.id);
     let body = request(1, "tools/call", &chat());
     let got = house.client().ask("POST", "/mcp", &fields, &body);
     assert_eq!((got.status, got.json()["id"].as_u64()), (200, Some(1)));
@@ -179,6 +182,7 @@ fn a_closed_stream_stops_a_call_that_stands_alone() {
         let (fields, body) = modern("tools/call", &chat());
         let mut stream = house.client().stream("POST", "/mcp", &fields, &body);
         assert!(stream.message().is_some());
+        upstream_has_it(&house);
         if half {
             stream.half_close();
             upstream_is_left(&house, times);
@@ -222,6 +226,7 @@ fn a_cancelled_call_frees_the_upstream_and_its_stream_ends_without_a_response() 
     let talk = Talk::open(&house.client(), "2025-06-18");
     let mut stream = talk.stream(&request(5, "tools/call", &chat()));
     assert!(stream.message().is_some());
+    upstream_has_it(&house);
     let params = json!({ "requestId": 5 });
     let note = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
     assert_eq!(talk.post(&note.to_string()).status, 202);

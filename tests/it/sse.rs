@@ -95,7 +95,6 @@ fn a_wrong_request_is_refused_with_the_status_that_clients_understand() {
         ("HEAD", "/sse", "", 405),
         ("GET", &endpoint, "", 405),
         ("POST", "/message", JSON, 404),
-        ("POST", "/mcp", JSON, 404),
     ] {
         let got = client.ask(method, path, fields, ping);
         assert_eq!(got.status, status, "{method} {path}: {got:?}");

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use local_llm_mcp::cancel::{Cancel, Reason};
 use local_llm_mcp::mcp::{
-    CallContext, CallToolResult, ClientFeatures, Content, Inputs, Outcome, Progress, Service, ToolCall,
-    Unusable,
+    CallContext, CallToolResult, ClientFeatures, Content, Inputs, Outcome, Progress, Service,
+    ToolCall, Unusable,
 };
 use local_llm_mcp::tools::{Defaults, Facts, Toolbox};
 use local_llm_mcp::upstream::{
