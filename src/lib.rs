@@ -8,8 +8,8 @@
 //!
 //! ```text
 //! client ──TCP/TLS──▶ edge ──Unix socket──▶ tiny_http ──▶ edge workers ──▶ transport
-//!                     one thread a                        Exchange          │ sse, health,
-//!                     connection; gate                                      │ page, CA
+//!                     one thread a                        Exchange          │ sse, mcp,
+//!                     connection; gate                                      │ health, page
 //!                        ▲                                                  ▼
 //!                        └── event stream ◀── session (outbox) ◀── mcp (dispatch)
 //!                                                                           │ calls
@@ -35,6 +35,8 @@
 //!    ([`edge::Admitted`]); no header of a client can stand in for it.
 //! 4. An `edge-n` worker hands the [`edge::Exchange`] to [`transport::Router`]. The pages are
 //!    answered from memory. `POST /messages` is answered 202 first and then worked on.
+//!    On `/mcp` `transport::era` tells from body and headers whether a request stands alone or
+//!    belongs to a session; a reply is JSON, or a stream when something comes before the result.
 //! 5. [`mcp`] says what a message is: a reply at once, a call, a cancel, or nothing. Quick calls
 //!    run on the worker that took them while others are free; what generates, and what is left
 //!    over, goes to a bounded pool ([`transport::Lanes`]).
@@ -117,7 +119,9 @@
 //! | upstream | the model server behind us |
 //! | exchange | one HTTP request with its reply |
 //! | call | one `tools/call` |
-//! | session | what `GET /sse` opens and `POST /messages` names |
+//! | session | what `GET /sse` opens and `POST /messages` names; on `/mcp`, what `initialize` opens and its signed id names |
+//! | era | with a handshake (until 2025-11-25) or without (2026-07-28) |
+//! | kept | what is remembered of a session on `/mcp` beside its id |
 //! | stream | an open event stream; a ghost is one whose client never posted |
 //! | peer | the other end of a socket; at home or not |
 //! | principal | who is asking: `home`, or the holder of a token |
@@ -133,13 +137,13 @@
 //! |---|---|
 //! | a tool | a file in `tools/`, one line in `tools/toolbox.rs` |
 //! | a call to the model server | `upstream/`: the request in its own file, its failures in `fault.rs` and `error.rs` |
-//! | a protocol revision | `mcp/revision.rs`, and what differs in `mcp/` |
+//! | a protocol revision | `mcp/revision.rs`, `mcp/shape.rs`, and which era a request is of in `transport/era.rs` |
 //! | a transport | a file in `transport/`, its routes in `transport/mod.rs` |
 //! | a page or endpoint | the same |
 //! | a flag | `config/flags.rs`, its resolver in `config/`, the README's table |
 //! | a limit | `config/limits.rs`, `server/limits.rs`, the README's table, a test that crosses it |
 //! | a rule of who is let in | `auth/`, and `edge/gate.rs` where it is applied |
-//! | a header or a refusal | `edge/head.rs`, `edge/error.rs` |
+//! | a header or a refusal | `edge/head.rs`, `edge/error.rs`; what web pages are told, `edge/cors.rs` |
 //! | words for the person who starts it | `server/banner.rs`, `server/error.rs`, and the README, which a test holds against the real output |
 //! | an arrow between rooms | the list above and the table in `tests/it/architecture.rs` |
 //!

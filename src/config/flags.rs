@@ -9,7 +9,8 @@ use super::error::ConfigError;
 /// Every flag has a twin in the environment, given in parentheses; a flag wins over it.
 #[derive(FromArgs, Debug, Default)]
 pub struct Flags {
-    /// what to listen with: https, http, or both as https,http (MCP_TRANSPORT; default https)
+    /// how clients come: https, http, stdio, or a list as in https,http; dual is https,stdio
+    /// (MCP_TRANSPORT; default https)
     #[argh(option, arg_name = "list")]
     pub transport: Option<String>,
     /// the address to listen on: an IP address or localhost (HOST; default: all of this machine)

@@ -27,8 +27,10 @@ pub use url::PublicUrl;
 /// Everything that was decided before the first socket is opened.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The network listeners, at least one; each scheme at most once.
+    /// The network listeners, none only beside stdio; each scheme at most once.
     pub listeners: Vec<Listener>,
+    /// Whether the program that started the server is served over stdin and stdout.
+    pub stdio: bool,
     /// The address they listen on; `[::]` also takes IPv4 where the system can.
     pub host: IpAddr,
     /// Whether the host is the default, so that a machine without IPv6 may fall back to 0.0.0.0.

@@ -8,16 +8,23 @@ use super::report::Origin;
 use super::source::{Given, Setting, Source};
 use super::{Listener, Scheme};
 
-/// Resolves transports and ports. Errors: unknown, contradictory or not yet possible.
+/// Resolves transports and ports: the listeners, and whether stdin and stdout are served too.
+/// Errors: unknown or contradictory.
 pub(super) fn listeners(
     source: &mut Source<'_>,
     flags: &Flags,
-) -> Result<Vec<Listener>, ConfigError> {
-    let default = || vec![Scheme::Https];
-    let schemes =
-        source.parsed(TRANSPORT, flags.transport.as_deref(), schemes, default, |schemes| {
-            schemes.iter().map(|scheme| scheme.as_str()).collect::<Vec<_>>().join(",")
-        })?;
+) -> Result<(Vec<Listener>, bool), ConfigError> {
+    let default = || Transports { schemes: vec![Scheme::Https], stdio: false };
+    let Transports { schemes, stdio } = source.parsed(
+        TRANSPORT,
+        flags.transport.as_deref(),
+        transports,
+        default,
+        |transports| {
+            let names = transports.schemes.iter().map(|scheme| scheme.as_str());
+            names.chain(transports.stdio.then_some("stdio")).collect::<Vec<_>>().join(",")
+        },
+    )?;
     let port = source.given(PORT, flags.port.as_deref());
     if let (Some(port), [_, _, ..]) = (&port, schemes.as_slice()) {
         return Err(ConfigError::conflict(
@@ -47,7 +54,7 @@ pub(super) fn listeners(
         }
     }
     different_ports(&listeners)?;
-    Ok(listeners)
+    Ok((listeners, stdio))
 }
 
 /// Resolves the address to listen on, and says whether nobody chose it.
@@ -77,28 +84,32 @@ pub(super) fn address(given: &Given) -> Result<IpAddr, ConfigError> {
     })
 }
 
-fn schemes(given: &Given) -> Result<Vec<Scheme>, ConfigError> {
-    let mut schemes = Vec::new();
+/// What was asked for, each once.
+struct Transports {
+    schemes: Vec<Scheme>,
+    stdio: bool,
+}
+
+fn transports(given: &Given) -> Result<Transports, ConfigError> {
+    let mut transports = Transports { schemes: Vec::new(), stdio: false };
     for part in given.parts() {
-        let scheme = match part.text.to_ascii_lowercase().as_str() {
-            "https" => Scheme::Https,
-            "http" => Scheme::Http,
-            "stdio" | "dual" => {
-                return Err(given.wrong(
-                    "is not available yet in this version",
-                    "type --transport https, http, or https,http",
-                ));
-            }
-            _ => return Err(given.wrong("is no transport", "type https, http, or https,http")),
+        let (scheme, stdio) = match part.text.to_ascii_lowercase().as_str() {
+            "https" => (Some(Scheme::Https), false),
+            "http" => (Some(Scheme::Http), false),
+            "stdio" => (None, true),
+            "dual" => (Some(Scheme::Https), true),
+            _ => return Err(given.wrong("is no transport", TRANSPORTS)),
         };
-        if !schemes.contains(&scheme) {
-            schemes.push(scheme);
+        transports.stdio |= stdio;
+        let known = |scheme: &Scheme| transports.schemes.contains(scheme);
+        if let Some(scheme) = scheme.filter(|scheme| !known(scheme)) {
+            transports.schemes.push(scheme);
         }
     }
-    if schemes.is_empty() {
-        return Err(given.wrong("is no transport", "type https, http, or https,http"));
+    if transports.schemes.is_empty() && !transports.stdio {
+        return Err(given.wrong("is no transport", TRANSPORTS));
     }
-    Ok(schemes)
+    Ok(transports)
 }
 
 /// Of `--https-port` and `--port`, either of which may come from either place: a flag wins over
@@ -135,6 +146,8 @@ fn different_ports(listeners: &[Listener]) -> Result<(), ConfigError> {
     }
 }
 
+const TRANSPORTS: &str =
+    "type https, http, stdio, or several as in https,http; dual is https,stdio";
 const TRANSPORT: Setting = Setting { flag: "--transport", variables: &["MCP_TRANSPORT"] };
 const HOST: Setting = Setting { flag: "--host", variables: &["HOST"] };
 const PORT: Setting = Setting { flag: "--port", variables: &["PORT"] };

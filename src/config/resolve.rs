@@ -17,7 +17,7 @@ use crate::auth::{is_globally_routable, is_home_peer, is_local_name};
 pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, ConfigError> {
     let mut source = Source::new(environment);
     let source = &mut source;
-    let listeners = network::listeners(source, flags)?;
+    let (listeners, stdio) = network::listeners(source, flags)?;
     let (host, host_is_default) = network::host(source, flags)?;
     let certificate = certificate(source, flags, &listeners)?;
     let extra_names = source.list(SAN, &flags.san, certificate_name)?;
@@ -36,8 +36,10 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
     allow_origins.extend(url.as_ref().map(Url::origin));
     let (log_filter, log_file) = log(source, flags)?;
     Ok(Config {
-        public: exposure(host, url.as_ref(), &trusted_proxies),
+        // Without a listener nobody reaches it.
+        public: exposure(host, url.as_ref(), &trusted_proxies).filter(|_| !listeners.is_empty()),
         listeners,
+        stdio,
         host,
         host_is_default,
         certificate,
@@ -266,6 +268,8 @@ mod tests {
             (&[both], &[], &[("https", 3010), ("http", 3000)]),
             (&[both, "--http-port=0", "--https-port=0"], &[], &[("https", 0), ("http", 0)]),
             (&[], &["MCP_TRANSPORT=HTTP, https", "HTTP_PORT=8"], &[("https", 3010), ("http", 8)]),
+            (&["--transport", "dual"], &["PORT=4"], &[("https", 4)]),
+            (&["--transport", "stdio"], &["PORT=4", "HTTPS_PORT=5"], &[]),
             (&["--port", "1"], &["PORT=2", "HTTPS_PORT=3"], &[("https", 1)]),
             (&["--https-port", "1"], &["PORT=2"], &[("https", 1)]),
             (&[], &["PORT=2"], &[("https", 2)]),

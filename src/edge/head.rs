@@ -84,6 +84,12 @@ impl Head {
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
+
+    /// Whether a field came more than once; the name in lower case.
+    #[must_use]
+    pub fn has_twice(&self, name: &str) -> bool {
+        self.fields.iter().filter(|(n, _)| n == name).count() > 1
+    }
 }
 
 /// The most fields a head may have; real clients send about 15.

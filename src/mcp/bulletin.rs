@@ -204,6 +204,13 @@ impl Reader {
         }
         Ok(())
     }
+
+    /// Whether it wants any resource.
+    #[must_use]
+    pub fn wants_resources(&self) -> bool {
+        let readers = lock(&self.bulletin.readers);
+        readers.get(&self.number).is_some_and(|(filter, _)| !filter.uris.is_empty())
+    }
 }
 
 impl Drop for Reader {

@@ -8,12 +8,33 @@ use crate::config::{Config, Scheme};
 use crate::mcp::{SERVER_NAME, SERVER_VERSION};
 use crate::upstream::{Probe, Upstream, UpstreamError};
 
-use super::{Bound, Server};
+use super::Server;
+use super::network::{Bound, Network};
 
 /// The banner, without the upstream's line, which nobody waits for.
 pub(super) fn text(config: &Config, server: &Server) -> String {
+    let Some(network) = &server.network else { return stdio_alone(server) };
+    let mut text = network_text(config, network);
+    if config.stdio {
+        line(&mut text, "  stdio        serves the program that started this one too");
+    }
+    text
+}
+
+/// Short, since it lands in the log of the program that started us.
+fn stdio_alone(server: &Server) -> String {
+    let mut text = format!("{SERVER_NAME} {SERVER_VERSION} on stdin and stdout\n");
+    if let Some(refused) = &server.refused {
+        line(&mut text, &format!("  warning      {refused}"));
+        line(&mut text, "               only the program that started this one is served");
+    }
+    line(&mut text, "  stop         close its input, or Ctrl-C");
+    text
+}
+
+fn network_text(config: &Config, server: &Network) -> String {
     let mut text = format!("{SERVER_NAME} {SERVER_VERSION} listening\n");
-    for bound in server.bound() {
+    for bound in &server.bound {
         let urls = urls(*bound, server);
         let (first, rest) = urls.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
         let more =
@@ -54,7 +75,7 @@ pub(super) fn upstream(upstream: &Upstream, found: &Result<Probe, UpstreamError>
     }
 }
 
-fn access(config: &Config, server: &Server) -> String {
+fn access(config: &Config, server: &Network) -> String {
     let tokens = server.authenticator.tokens();
     match (tokens, config.home_open) {
         (0, _) => {
@@ -66,7 +87,7 @@ fn access(config: &Config, server: &Server) -> String {
 }
 
 /// The URLs of a listener, the one for other machines first.
-fn urls(bound: Bound, server: &Server) -> Vec<String> {
+fn urls(bound: Bound, server: &Network) -> Vec<String> {
     let url = |host: &str| url_of(bound, host);
     let ip = bound.address.ip().to_canonical();
     if !ip.is_unspecified() {
@@ -101,7 +122,7 @@ fn url_of(bound: Bound, host: &str) -> String {
 
 /// The URL to paste: the public one where there is one, else one that the certificate is for, since
 /// clients hold its names against the URL.
-fn pasted(bound: Bound, config: &Config, server: &Server) -> Option<String> {
+fn pasted(bound: Bound, config: &Config, server: &Network) -> Option<String> {
     if let Some(public) = &config.public_url {
         return Some(format!("{public}/sse"));
     }
@@ -132,9 +153,9 @@ fn host_text(address: IpAddr) -> String {
 }
 
 /// The entry for Claude Desktop that works as pasted, and the safer one.
-fn snippet(text: &mut String, config: &Config, server: &Server) {
-    let https = server.bound().iter().find(|bound| bound.scheme == Scheme::Https);
-    let Some(bound) = https.or_else(|| server.bound().first()) else { return };
+fn snippet(text: &mut String, config: &Config, server: &Network) {
+    let https = server.bound.iter().find(|bound| bound.scheme == Scheme::Https);
+    let Some(bound) = https.or_else(|| server.bound.first()) else { return };
     let Some(url) = pasted(*bound, config, server) else { return };
     // With the home rule beside the tokens, a laptop at home needs none.
     let token = !server.authenticator.home_rule();
@@ -161,7 +182,7 @@ fn snippet(text: &mut String, config: &Config, server: &Server) {
 
 /// Whether a client of this URL sees a certificate of our own CA. Behind a public URL that it does
 /// not name there is a proxy with another.
-fn shows_own_certificate(url: &str, config: &Config, server: &Server) -> bool {
+fn shows_own_certificate(url: &str, config: &Config, server: &Network) -> bool {
     let Some(certificates) = &server.certificates else { return false };
     let summary = certificates.summary();
     let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next());

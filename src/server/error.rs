@@ -33,6 +33,8 @@ pub enum StartError {
     Threads(io::Error),
     /// Signals cannot be caught.
     Signals(io::Error),
+    /// Stdin or stdout cannot be used.
+    Pipes(io::Error),
     /// The system has no random bytes.
     Random,
 }
@@ -69,6 +71,7 @@ impl fmt::Display for StartError {
                  unlimited"
             ),
             Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
+            Self::Pipes(error) => write!(f, "stdin or stdout cannot be used: {error}"),
             Self::Random => f.write_str("the system has no random bytes"),
         }
     }

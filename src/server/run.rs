@@ -1,9 +1,10 @@
 //! One run of the server, from the settings to the last signal.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -16,7 +17,8 @@ use crate::worker::{Worker, start};
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A signal came and everything was stopped in an orderly way.
+    /// A signal came, or the program that started us has gone, and everything was stopped in an
+    /// orderly way.
     Stopped,
     /// A second signal came before that was done.
     Interrupted,
@@ -24,10 +26,12 @@ pub enum Outcome {
 
 enum Event {
     Signal(i32),
+    /// The program at the other end of stdin has gone; whether it ever said anything.
+    Left(bool),
     Stopped,
 }
 
-/// Serves until SIGINT or SIGTERM. The first signal stops in an orderly way, a second one returns
+/// Serves until SIGINT or SIGTERM, or until the program that is served over stdio has gone. The first signal stops in an orderly way, a second one returns
 /// at once. Errors: [`StartError`].
 pub fn run(config: &Config) -> Result<Outcome, StartError> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -50,9 +54,12 @@ pub fn run(config: &Config) -> Result<Outcome, StartError> {
         }
     })
     .map_err(StartError::Threads)?;
-    if let Ok(Event::Signal(signal)) = heard.recv() {
-        log::info!("signal {signal}: stopping; a second one stops at once");
+    if config.stdio {
+        let told = events.clone();
+        let left = move |heard| drop(told.try_send(Event::Left(heard)));
+        server.serve_stdio(pipes().map_err(StartError::Pipes)?, left)?;
     }
+    wait(&heard, !server.bound().is_empty());
     let stopping = Arc::clone(&server);
     let stop = start("stop", STOP_STACK_BYTES, move || {
         probing.fire(Reason::Shutdown);
@@ -60,14 +67,14 @@ pub fn run(config: &Config) -> Result<Outcome, StartError> {
         drop(events.send(Event::Stopped));
     })
     .map_err(StartError::Threads)?;
-    match heard.recv() {
-        Ok(Event::Signal(_)) => {
+    match heard.iter().find(|event| !matches!(event, Event::Left(_))) {
+        Some(Event::Signal(_)) => {
             // What still runs is not waited for: whoever signals twice wants the end now.
             handle.close();
             drop((listener, probe));
             Ok(Outcome::Interrupted)
         }
-        Ok(Event::Stopped) | Err(_) => {
+        _ => {
             drop(stop.join());
             handle.close();
             drop((listener, probe));
@@ -75,6 +82,31 @@ pub fn run(config: &Config) -> Result<Outcome, StartError> {
             Ok(Outcome::Stopped)
         }
     }
+}
+
+/// Waits for a reason to stop.
+fn wait(heard: &Receiver<Event>, has_network: bool) {
+    for event in heard {
+        match event {
+            Event::Signal(signal) => {
+                return log::info!("signal {signal}: stopping; a second one stops at once");
+            }
+            // Who started us and spoke to us is gone: nobody would ever stop this process, which
+            // holds the port that the next one needs.
+            Event::Left(spoke) if spoke || !has_network => {
+                return log::info!("stdin has ended: stopping");
+            }
+            // A service manager starts its services with an empty input.
+            Event::Left(_) => log::info!("stdin is empty: serving the network alone"),
+            Event::Stopped => return,
+        }
+    }
+}
+
+/// Handles of our own: those of the standard library are behind locks and buffers.
+fn pipes() -> io::Result<(OwnedFd, OwnedFd)> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    Ok((input, io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Raises the soft limit of open files to the hard one and returns what holds then.
@@ -103,7 +135,7 @@ fn probe(server: &Arc<Server>, cancel: &Cancel) -> Result<Worker, StartError> {
 /// Words for the person who started it; the log may go elsewhere or be silent.
 fn say(text: &str) {
     // A closed stderr must not end the server.
-    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+    drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
 const SMALL_STACK_BYTES: usize = 64 * 1024;

@@ -95,6 +95,13 @@ impl Replay {
         lock(&self.state).first
     }
 
+    /// Whether nobody reads it and nothing waits to be read.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let state = lock(&self.state);
+        state.wake.is_none() && state.read >= state.first + state.events.len() as u64
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {

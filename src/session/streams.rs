@@ -86,7 +86,10 @@ impl Kept {
     }
 
     fn is_blank(&self) -> bool {
-        self.talk.is_blank() && self.all().is_empty()
+        let streams = lock(&self.streams);
+        self.talk.is_blank()
+            && streams.of_requests.is_empty()
+            && streams.standing.as_ref().is_none_or(|standing| standing.is_blank())
     }
 
     fn is_busy(&self) -> bool {

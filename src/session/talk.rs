@@ -57,6 +57,7 @@ impl Talk {
     /// Whether nothing would be lost with it.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        self.in_flight.is_empty() && self.reader.get().is_none() && lock(&self.level).is_none()
+        let subscribed = self.reader.get().is_some_and(Reader::wants_resources);
+        !subscribed && self.in_flight.is_empty() && lock(&self.level).is_none()
     }
 }

@@ -60,7 +60,9 @@ pub(super) fn run(
         let failure = Failure::from(error);
         // The result says why; an upstream's words may repeat the prompt.
         let data = json!({ "event": "failed", "model": request.model, "code": failure.code() });
-        log(Level::Warning, data);
+        if !context.cancel.is_fired() {
+            log(Level::Warning, data);
+        }
         failure
     })?;
     if !answer.warnings.is_empty() {

@@ -1,11 +1,18 @@
-//! What this server offers: one file a tool. Knows no transport.
+//! What this server offers: one file a tool, and resources, prompts and completions beside them.
+//! Knows no transport.
 
+mod address;
 mod arguments;
 mod chat;
+mod complete;
 mod list_models;
+mod model_view;
 mod outcome;
 mod pace;
 mod pick;
+mod prompts;
+mod resources;
+mod sight;
 mod toolbox;
 
 pub use toolbox::{Defaults, Facts, Toolbox};

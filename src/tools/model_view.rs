@@ -5,7 +5,11 @@ use serde::Serialize;
 use crate::upstream::{Kind, Model, ModelList, ModelState, ModelType};
 
 /// The view of a model. Absent knowledge is `null`, never a guess.
-pub(super) fn show<'a>(model: &'a Model, default_model: Option<&str>, with_metadata: bool) -> Shape<'a> {
+pub(super) fn show<'a>(
+    model: &'a Model,
+    default_model: Option<&str>,
+    with_metadata: bool,
+) -> Shape<'a> {
     let can = |has: Option<bool>, what| has.unwrap_or(false).then_some(what);
     let chats = model.model_type == ModelType::Llm;
     Shape {
@@ -98,10 +102,11 @@ struct Metadata<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Summary {
-    total: usize,
-    llm_count: usize,
-    embedding_count: usize,
-    loaded_count: Option<usize>,
+    pub(super) total: usize,
+    pub(super) llm_count: usize,
+    pub(super) embedding_count: usize,
+    /// `None` where the upstream's list does not say.
+    pub(super) loaded_count: Option<usize>,
 }
 
 impl Summary {

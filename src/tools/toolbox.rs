@@ -1,13 +1,21 @@
-//! The tools behind the protocol's [`Service`].
+//! Tools, resources and prompts behind the protocol's [`Service`].
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Map, Value};
 
 use crate::cancel::Cancel;
-use crate::mcp::{CallContext, CallToolResult, Change, Outcome, Service, Tool, ToolCall, Unusable};
+use crate::mcp::{
+    CallContext, CallToolResult, Change, Completion, Completions, Offer, Outcome, Prompt,
+    PromptResult, Resource, ResourceContents, Service, Tool, ToolCall, Unusable,
+};
+use crate::tools::complete::{self, Names};
 use crate::tools::outcome::{Failure, failed};
-use crate::tools::{chat, list_models};
-use crate::upstream::Upstream;
+use crate::tools::sight::{Seen, Sight};
+use crate::tools::{chat, list_models, prompts, resources};
+use crate::upstream::{ModelList, Upstream, UpstreamError};
 
 /// What a call means that leaves something out.
 #[derive(Clone, Debug, Default)]
@@ -19,28 +27,82 @@ pub struct Defaults {
 /// What resources tell that tools do not know.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// `local://config`.
-    pub config: serde_json::Value,
+    /// `settings` of `local://config`; holds nothing secret.
+    pub config: Value,
 }
 
-/// Every tool of the house, over one upstream.
+/// Everything that the house offers, over one upstream.
 pub struct Toolbox {
     upstream: Arc<Upstream>,
     defaults: Defaults,
+    facts: Facts,
     tools: Vec<Tool>,
+    prompts: Vec<Prompt>,
+    names: Names,
+    seen: Seen,
 }
 
 impl Toolbox {
     /// The tools over `upstream`.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, defaults: Defaults, _facts: Facts) -> Self {
-        let tools = ENTRIES.iter().map(|entry| (entry.describe)()).collect();
-        Self { upstream, defaults, tools }
+    pub fn new(upstream: Arc<Upstream>, defaults: Defaults, facts: Facts) -> Self {
+        Self {
+            upstream,
+            defaults,
+            facts,
+            tools: ENTRIES.iter().map(|entry| (entry.describe)()).collect(),
+            prompts: prompts::list(),
+            names: Names::default(),
+            seen: Seen::default(),
+        }
     }
 
-    /// Looks once and tells what has changed since the last look.
-    pub fn look(&self, _cancel: &Cancel) -> Vec<Change> {
-        Vec::new()
+    /// Asks the upstream for its models and tells which resources have changed since the last look,
+    /// or since somebody first read one. Blocks as long as a list may take: 30 s.
+    #[must_use]
+    pub fn look(&self, cancel: &Cancel) -> Vec<Change> {
+        match self.upstream.list_models(cancel) {
+            Err(UpstreamError::Cancelled) => Vec::new(),
+            outcome => self.seen.look(self.sight(outcome.as_ref())),
+        }
+    }
+
+    /// The upstream's models, for somebody who reads a resource.
+    pub(super) fn list(&self, cancel: &Cancel) -> Result<ModelList, Failure> {
+        let outcome = self.upstream.list_models(cancel);
+        if !matches!(outcome, Err(UpstreamError::Cancelled)) {
+            self.seen.begin(|| self.sight(outcome.as_ref()));
+        }
+        Ok(outcome?)
+    }
+
+    fn sight(&self, outcome: Result<&ModelList, &UpstreamError>) -> Sight {
+        Sight {
+            models: outcome.cloned().map_err(UpstreamError::code),
+            reachable: self.upstream.state().reachable,
+        }
+    }
+
+    /// The ids of the models, or of those that chat; none while the upstream does not tell.
+    pub(super) fn names(&self, chats_only: bool, cancel: &Cancel) -> Vec<String> {
+        if let Some(names) = self.names.known(chats_only, Instant::now()) {
+            return names;
+        }
+        match self.upstream.list_models(cancel) {
+            Err(UpstreamError::Cancelled) => return Vec::new(),
+            outcome => self.names.keep(outcome.as_ref().ok(), Instant::now()),
+        }
+        self.names.known(chats_only, Instant::now()).unwrap_or_default()
+    }
+
+    /// Every tool with arguments that show what it is for.
+    pub(super) fn tools_with_examples(&self) -> impl Iterator<Item = (&Tool, Value)> {
+        self.tools.iter().zip(ENTRIES.iter().map(|entry| (entry.example)()))
+    }
+
+    /// What resources tell that tools do not know.
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The upstream that the tools ask.
@@ -72,6 +134,50 @@ impl Service for Toolbox {
         let upstream = self.upstream.base_url().as_str();
         Ok(Outcome::Done(outcome.unwrap_or_else(|failure| failed(&failure, upstream))))
     }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            resources: true,
+            subscribe: true,
+            prompts: true,
+            completions: true,
+            logging: true,
+            list_changed: false,
+        }
+    }
+
+    fn resources(&self) -> &[Resource] {
+        resources::RESOURCES
+    }
+
+    fn templates(&self) -> &[Resource] {
+        resources::TEMPLATES
+    }
+
+    fn read(
+        &self,
+        uri: &str,
+        context: &CallContext<'_>,
+    ) -> Result<Outcome<Vec<ResourceContents>>, Unusable> {
+        resources::read(self, uri, context.cancel).map(Outcome::Done)
+    }
+
+    fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
+    fn prompt(
+        &self,
+        name: &str,
+        arguments: &Map<String, Value>,
+        _context: &CallContext<'_>,
+    ) -> Result<Outcome<PromptResult>, Unusable> {
+        prompts::fill(name, arguments).map(Outcome::Done)
+    }
+
+    fn complete(&self, completion: &Completion, context: &CallContext<'_>) -> Completions {
+        complete::complete(self, completion, context.cancel)
+    }
 }
 
 impl fmt::Debug for Toolbox {
@@ -89,10 +195,16 @@ type Run = fn(&Toolbox, &ToolCall, &CallContext<'_>) -> Result<CallToolResult, F
 struct Entry {
     name: &'static str,
     describe: fn() -> Tool,
+    example: fn() -> Value,
     run: Run,
 }
 
 const ENTRIES: &[Entry] = &[
-    Entry { name: list_models::NAME, describe: list_models::describe, run: list_models::run },
-    Entry { name: chat::NAME, describe: chat::describe, run: chat::run },
+    Entry {
+        name: list_models::NAME,
+        describe: list_models::describe,
+        example: list_models::example,
+        run: list_models::run,
+    },
+    Entry { name: chat::NAME, describe: chat::describe, example: chat::example, run: chat::run },
 ];

@@ -233,7 +233,8 @@ impl EventSource for OnceSource {
 
 /// A stream of a session, read by one client at a time.
 pub(super) struct KeptSource {
-    reader: ReplayReader,
+    /// Let go before the session is looked at.
+    reader: Option<ReplayReader>,
     at: EventId,
     begun: bool,
     heartbeat: Duration,
@@ -251,7 +252,7 @@ impl KeptSource {
         heartbeat: Duration,
     ) -> Self {
         Self {
-            reader: stream.read(from),
+            reader: Some(stream.read(from)),
             at: EventId { stream: stream.number(), message: from },
             begun: false,
             heartbeat,
@@ -263,7 +264,9 @@ impl KeptSource {
 
 impl EventSource for KeptSource {
     fn begin(&mut self, bell: Bell) {
-        self.reader.wake_with(move || bell.ring());
+        if let Some(reader) = &self.reader {
+            reader.wake_with(move || bell.ring());
+        }
     }
 
     fn pull(&mut self, out: &mut Vec<u8>) -> Pull {
@@ -276,7 +279,7 @@ impl EventSource for KeptSource {
             }
             return Pull::Some;
         }
-        match self.reader.next() {
+        match self.reader.as_mut().map_or(Heard::End, ReplayReader::next) {
             Heard::Message(number, message) => {
                 self.at.message = number;
                 // 2024-11-05 knows no resumption.
@@ -302,6 +305,7 @@ impl EventSource for KeptSource {
 
 impl Drop for KeptSource {
     fn drop(&mut self) {
+        self.reader = None;
         self.sessions.release(&self.kept);
     }
 }

@@ -87,6 +87,27 @@ impl Lanes {
         submitted
     }
 
+    /// Runs a call on its lane, never on this thread: it has more to do than to wait for a quick
+    /// one. Errors: all places of the lane are taken.
+    pub fn submit_elsewhere(
+        &self,
+        lane: Lane,
+        cancel: &Cancel,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), PoolFull> {
+        let cancel = cancel.clone();
+        let stale = move || cancel.is_fired();
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let submitted = match lane {
+            Lane::Slow => self.slow.submit(run, stale),
+            Lane::Quick => self.quick.submit(run, stale),
+        };
+        if submitted.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        submitted
+    }
+
     fn place_at_once(&self) -> Option<AtOnce<'_>> {
         let taken = self.at_once.fetch_add(1, Ordering::AcqRel);
         let place = AtOnce(&self.at_once);

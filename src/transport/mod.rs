@@ -10,8 +10,10 @@ mod health;
 mod house;
 mod lanes;
 mod legacy;
+mod line_pipe;
 mod page;
 mod sse;
+mod stdio;
 mod streamable;
 
 use std::fmt;
@@ -25,6 +27,7 @@ pub use house::{House, HouseSettings};
 pub use lanes::{LaneLimits, Lanes};
 pub use legacy::Legacy;
 pub use sse::Sse;
+pub use stdio::{Stdio, StdioLimits};
 pub use streamable::Streamable;
 
 /// What answers a route.

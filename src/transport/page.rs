@@ -25,7 +25,7 @@ fn summary() -> Reply {
         "name": SERVER_NAME,
         "version": SERVER_VERSION,
         "description": "Language models of a home network behind the Model Context Protocol",
-        "endpoints": { "sse": "/sse", "health": "/health", "ca": "/ca.pem" },
+        "endpoints": { "mcp": "/mcp", "sse": "/sse", "health": "/health", "ca": "/ca.pem" },
     });
     Reply::json(200, body.to_string().into_bytes())
 }
@@ -34,9 +34,11 @@ fn page(exchange: &Exchange) -> Reply {
     let scheme = if exchange.admitted.tls { "https" } else { "http" };
     // The gate let only local and configured names through; escaped all the same.
     let host = escaped(&exchange.admitted.head.host);
+    let base = exchange.admitted.base();
     let body = PAGE
         .replace("{version}", SERVER_VERSION)
-        .replace("{url}", &format!("{scheme}://{host}/sse"));
+        .replace("{mcp}", &format!("{scheme}://{host}{base}/mcp"))
+        .replace("{url}", &format!("{scheme}://{host}{base}/sse"));
     Reply {
         status: 200,
         content_type: "text/html; charset=utf-8",
@@ -60,6 +62,8 @@ pre{background:#f2f2f2;padding:.8rem;overflow-x:auto}</style>
 <p>The language models of this home, for clients of the Model Context Protocol.</p>
 <p>Connect a client to</p>
 <pre>{url}</pre>
+<p>or, when it speaks Streamable HTTP, to</p>
+<pre>{mcp}</pre>
 <p>Claude Desktop and other clients that start programs:</p>
 <pre>npx -y mcp-remote {url}</pre>
 <p><a href=\"/health\">Health</a> · <a href=\"/ca.pem\">CA certificate</a></p>

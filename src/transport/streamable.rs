@@ -15,10 +15,9 @@ use super::house::{Carried, House};
 use super::legacy::Legacy;
 use crate::cancel::Reason;
 use crate::edge::{Bell, EventSource, Exchange, Method, Pull, Reply};
-use crate::mcp::InFlight;
 use crate::mcp::{
-    Call, Envelope, ErrorCode, Filter, Incoming, Malformed, Message, Reader, RequestId, Response,
-    Revision, RpcError, Step, error_reply, read, result_reply,
+    Call, Envelope, ErrorCode, Filter, InFlight, Incoming, Lane, Malformed, Message, Reader,
+    RequestId, Response, Revision, RpcError, Step, error_reply, read, result_reply,
 };
 use crate::session::{Outbox, Refused};
 use crate::worker::lock;
@@ -66,6 +65,10 @@ impl Streamable {
         let media_type = head.field("content-type").and_then(|value| value.split(';').next());
         if !media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
             return exchange.respond(problem(415, "media_type", "send application/json"));
+        }
+        if let Some(name) = ONCE.iter().find(|name| head.has_twice(name)) {
+            let what = format!("the header {name} came twice");
+            return exchange.respond(problem(400, "header_twice", &what));
         }
         let accepts = Accepts::read(head.field("accept"));
         if !accepts.json && !accepts.stream {
@@ -133,7 +136,7 @@ impl Streamable {
             leaving.fire(Reason::ClientLeft);
         });
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, None);
-        if call.lane == crate::mcp::Lane::Slow {
+        if call.lane == Lane::Slow {
             answer.stream();
         }
         let call = Arc::<Call>::from(call);
@@ -276,6 +279,9 @@ fn whole(parts: Vec<Result<Message, Malformed>>) -> Result<Vec<Message>, Malform
 pub(super) fn principal(principal: Option<&impl fmt::Display>) -> String {
     principal.map_or_else(String::new, |principal| principal.to_string())
 }
+
+/// Headers of which two would leave open which one counts.
+const ONCE: [&str; 4] = ["mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id"];
 
 pub(super) fn accepted() -> Reply {
     Reply { status: 202, content_type: "", fields: Vec::new(), body: Vec::new() }

@@ -88,7 +88,8 @@ class Tally:
         self.verbose = verbose
 
     def count(self, run, results):
-        """Counts each scenario once; one of which only known checks fail counts neither way."""
+        """Counts each scenario once; one of which only known checks fail, or in which nothing is
+        checked, counts neither way."""
         known = run.known()
         stale = set(known)
         for name, (passes, failures, warnings) in results.items():
@@ -102,6 +103,8 @@ class Tally:
             elif failures:
                 reasons = sorted({known[entry] for entry in excuses})
                 print(f"known {title} ({passes} checks pass, {len(failures)} do not: {'; '.join(reasons)})", flush=True)
+            elif not passes:
+                print(f"none  {title} (nothing was checked)", flush=True)
             else:
                 self.passed += 1
                 print(f"ok    {title} ({passes} checks)", flush=True)
@@ -135,11 +138,11 @@ def main():
         print(f"SKIPPED: the conformance suite ({lacks})")
     elif lacks:
         tally.fail("the conformance suite", [lacks])
-    else:
-        subprocess.run(["cargo", "build", "--quiet", "--locked", "--examples"], cwd=PROJECT, check=True)
-        if not run_all(options.only, tally):
-            print(f"no run has {options.only!r} in its title", file=sys.stderr)
-            return 2
+    elif subprocess.run(["cargo", "build", "--quiet", "--locked", "--examples"], cwd=PROJECT, check=False).returncode:
+        tally.fail("cargo build --examples", ["it says why above"])
+    elif not run_all(options.only, tally):
+        print(f"no run has {options.only!r} in its title", file=sys.stderr)
+        return 2
     print(tally.last_line(), flush=True)
     return 1 if tally.failed else 0
 

@@ -107,7 +107,7 @@ fn what_is_not_there_is_a_protocol_error_on_the_stream() {
         (("nonsense", json!({})), -32601),
         // Its result would lure clients into the stateless revision, which this stream has not.
         (("server/discover", json!({})), -32601),
-        (("resources/list", json!({})), -32601),
+        (("resources/read", json!({ "uri": "local://nothing" })), -32002),
         (("Ping", json!({})), -32601),
         (call(json!({ "name": "no_such_tool" })), -32602),
         (call(json!({ "name": 7 })), -32602),

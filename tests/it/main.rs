@@ -31,6 +31,8 @@ mod scratch;
 mod shutdown;
 /// HTTP+SSE on the wire.
 mod sse;
+/// The real binary, served over stdin and stdout.
+mod stdio;
 mod support;
 
 /// The model server behind us: its kinds, its failures, and stopping it.

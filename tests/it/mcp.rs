@@ -281,6 +281,8 @@ fn what_lacks_a_session_is_refused_as_clients_expect() {
     let talk = Talk::open(&client, "2025-11-25");
     let fields = format!("{}MCP-Protocol-Version: 1999-01-01\r\n", talk.fields());
     assert_eq!(ask(&fields, &ping), 400);
+    let fields = format!("{}Mcp-Session-Id: {}\r\n", talk.fields(), talk.id);
+    assert_eq!(ask(&fields, &ping), 400);
     let again = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
     assert_eq!(ask(&talk.fields(), &request(2, "initialize", &again)), 400);
 }

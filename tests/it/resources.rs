@@ -1,0 +1,254 @@
+//! Resources, prompts, completions, log messages and changes, over an upstream that comes and goes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test expects and does not find fails it"
+)]
+
+use std::sync::{Arc, Mutex};
+
+use local_llm_mcp::cancel::Cancel;
+use local_llm_mcp::mcp::{
+    CallContext, Change, ClientFeatures, Completion, Inputs, Level, Log, Outcome, Reference,
+    ResourceBody, Service, ToolCall, Unusable,
+};
+use local_llm_mcp::tools::{Defaults, Facts, Toolbox};
+use local_llm_mcp::upstream::{BaseUrl, Settings, Upstream};
+use serde_json::{Value, json};
+
+use crate::support::stand_in::{Fault, Kind, Script, StandIn};
+
+const MODEL: &str = "openai/gpt-oss-20b";
+const OTHER: &str = "google/gemma-4-e4b";
+const EMBEDDING: &str = "text-embedding-nomic-embed-text-v1.5";
+
+fn toolbox(url: &str) -> Toolbox {
+    let upstream = Upstream::new(Settings::new(BaseUrl::parse(url).unwrap())).unwrap();
+    let facts = Facts { config: json!({ "listeners": [] }) };
+    Toolbox::new(Arc::new(upstream), Defaults::default(), facts)
+}
+
+/// A toolbox whose upstream is not there.
+fn alone() -> Toolbox {
+    let gone = StandIn::start(Script::default());
+    let url = gone.url();
+    drop(gone);
+    toolbox(&url)
+}
+
+fn with_context<T>(log: Option<&dyn Log>, run: impl FnOnce(&CallContext<'_>) -> T) -> T {
+    run(&CallContext {
+        cancel: &Cancel::new(),
+        progress: None,
+        log,
+        client: ClientFeatures::default(),
+        inputs: &Inputs::default(),
+    })
+}
+
+fn try_read(toolbox: &Toolbox, uri: &str) -> Result<Value, Unusable> {
+    let outcome = with_context(None, |context| toolbox.read(uri, context))?;
+    let Outcome::Done(contents) = outcome else { panic!("{outcome:?}") };
+    let [one] = contents.as_slice() else { panic!("{contents:?}") };
+    assert_eq!((one.uri.as_str(), one.mime_type), (uri, "application/json"));
+    let ResourceBody::Text(text) = &one.body else { panic!("{contents:?}") };
+    Ok(serde_json::from_str(text).unwrap())
+}
+
+fn read(toolbox: &Toolbox, uri: &str) -> Value {
+    try_read(toolbox, uri).unwrap()
+}
+
+fn complete(toolbox: &Toolbox, reference: Reference, argument: &str, value: &str) -> Vec<String> {
+    let what = Completion { reference, argument: argument.to_owned(), value: value.to_owned() };
+    with_context(None, |context| toolbox.complete(&what, context)).values
+}
+
+#[test]
+fn every_resource_that_is_listed_can_be_read() {
+    let stand_in = StandIn::start(Script::default());
+    for toolbox in [toolbox(&stand_in.url()), alone()] {
+        assert_eq!(toolbox.resources().len(), 4);
+        for resource in toolbox.resources() {
+            assert!(read(&toolbox, resource.uri).is_object(), "{}", resource.uri);
+        }
+    }
+}
+
+#[test]
+fn models_are_read_as_the_tool_lists_them() {
+    let stand_in = StandIn::start(Script::default());
+    let toolbox = toolbox(&stand_in.url());
+    let models = read(&toolbox, "local://models");
+    assert_eq!(models["count"], 3);
+    assert_eq!(models["llmModels"], json!([MODEL, OTHER]));
+    assert_eq!(models["embeddingModels"], json!([EMBEDDING]));
+    assert_eq!(models["defaultModel"], MODEL);
+    let summary = json!({"totalModels": 3, "llmCount": 2, "embeddingCount": 1, "loadedCount": 1});
+    assert_eq!(models["summary"], summary);
+    let call = ToolCall { name: "list_models".to_owned(), arguments: serde_json::Map::new() };
+    let listed = with_context(None, |context| toolbox.call(&call, context)).unwrap();
+    let Outcome::Done(listed) = listed else { panic!("{listed:?}") };
+    assert_eq!(listed.structured.unwrap().value()["models"], models["models"]);
+    assert_eq!(read(&toolbox, &format!("local://models/{OTHER}")), models["models"][1]);
+}
+
+#[test]
+fn a_model_that_is_not_there_is_no_resource() {
+    let stand_in = StandIn::start(Script::default());
+    let toolbox = toolbox(&stand_in.url());
+    for uri in
+        ["local://models/gpt-oss", "local://models/", "local://nothing", "file:///etc/passwd"]
+    {
+        assert_eq!(try_read(&toolbox, uri), Err(Unusable::Resource(uri.to_owned())));
+    }
+}
+
+#[test]
+fn an_upstream_that_is_down_is_told_in_the_contents() {
+    let toolbox = alone();
+    for uri in ["local://models", "local://models/any"] {
+        let error = &read(&toolbox, uri)["error"];
+        assert_eq!(error["code"], "UPSTREAM_UNREACHABLE", "{uri}");
+        assert!(error["details"]["suggestion"].as_str().unwrap().len() > 20, "{error}");
+    }
+    let status = read(&toolbox, "local://status");
+    assert_eq!(status["status"], "offline");
+    assert_eq!(status["reachable"], false);
+    assert_eq!(status["modelsLoaded"], Value::Null);
+    assert_eq!(status["upstreams"][0]["lastError"]["code"], "UPSTREAM_UNREACHABLE");
+    let capabilities = read(&toolbox, "local://capabilities");
+    assert_eq!(capabilities["modelManagement"]["availableModels"], Value::Null);
+    assert_eq!(capabilities["modelManagement"]["error"]["code"], "UPSTREAM_UNREACHABLE");
+}
+
+#[test]
+fn the_status_tells_what_is_in_memory_and_what_went_wrong() {
+    let stand_in = StandIn::start(Script::default());
+    let toolbox = toolbox(&stand_in.url());
+    let status = read(&toolbox, "local://status");
+    assert_eq!(status["status"], "online");
+    assert_eq!(status["kind"], "LM Studio");
+    assert_eq!(status["modelsLoaded"], json!([MODEL]));
+    assert_eq!(status["upstreams"][0]["modelCount"], 3);
+    assert_eq!(status["lastError"], Value::Null);
+    let fault = Fault::Body(500, "{\"error\":\"out of order\"}".to_owned());
+    stand_in.play(Script { list_fault: fault, ..Script::default() });
+    let status = read(&toolbox, "local://status");
+    assert_eq!(status["status"], "offline");
+    assert_eq!(status["reachable"], true);
+    assert_eq!(status["error"]["code"], status["lastError"]["code"]);
+    // A list of this kind does not say what is loaded.
+    let stand_in = StandIn::start(Script { kind: Kind::Generic, ..Script::default() });
+    let status = read(&self::toolbox(&stand_in.url()), "local://status");
+    assert_eq!(status["status"], "online");
+    assert_eq!(status["modelsLoaded"], Value::Null);
+}
+
+#[test]
+fn capabilities_and_settings_are_those_of_this_server() {
+    let stand_in = StandIn::start(Script::default());
+    let toolbox = toolbox(&stand_in.url());
+    let capabilities = read(&toolbox, "local://capabilities");
+    let config = read(&toolbox, "local://config");
+    for tool in toolbox.tools() {
+        let told = &capabilities["tools"][tool.name];
+        assert_eq!(told["purpose"], tool.description);
+        let example = told["example"]["arguments"].as_object().unwrap();
+        for argument in example.keys() {
+            assert!(told["parameters"][argument].is_string(), "{} {argument}", tool.name);
+        }
+        assert!(config["tools"].as_array().unwrap().contains(&tool.name.into()));
+    }
+    assert_eq!(config["settings"], json!({ "listeners": [] }));
+    assert_eq!(config["server"], "local-llm-mcp");
+}
+
+#[test]
+fn models_are_completed_where_a_model_is_wanted() {
+    let stand_in = StandIn::start(Script::default());
+    let toolbox = toolbox(&stand_in.url());
+    let prompt = || Reference::Prompt("ask-local-model".to_owned());
+    let template = || Reference::Resource(toolbox.templates()[0].uri.to_owned());
+    assert_eq!(complete(&toolbox, prompt(), "model", ""), [MODEL, OTHER]);
+    assert_eq!(complete(&toolbox, prompt(), "model", "gemma"), [OTHER]);
+    assert_eq!(complete(&toolbox, template(), "id", "text"), [EMBEDDING]);
+    assert!(complete(&toolbox, prompt(), "question", "").is_empty());
+    assert!(complete(&toolbox, Reference::Resource("local://x".to_owned()), "id", "").is_empty());
+    assert_eq!(stand_in.counts().lists, 1, "the names are kept while somebody types");
+    let summarize = Reference::Prompt("summarize".to_owned());
+    assert_eq!(complete(&alone(), summarize, "length", "s"), ["short"]);
+    assert!(complete(&alone(), prompt(), "model", "").is_empty());
+}
+
+#[test]
+fn every_prompt_can_be_filled_in() {
+    let toolbox = alone();
+    assert!(!toolbox.prompts().is_empty());
+    for prompt in toolbox.prompts() {
+        let required = prompt.arguments.iter().filter(|argument| argument.required);
+        let arguments = required.map(|argument| (argument.name.to_owned(), "Ünïque".into()));
+        let arguments = arguments.collect();
+        let filled = with_context(None, |context| toolbox.prompt(prompt.name, &arguments, context));
+        let text = format!("{:?}", filled.unwrap());
+        assert!(text.contains("Ünïque"), "{} {text}", prompt.name);
+    }
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<(Level, Value)>>);
+
+impl Log for Heard {
+    fn log(&self, level: Level, logger: &str, data: Value) {
+        assert_eq!(logger, "chat");
+        self.0.lock().unwrap().push((level, data));
+    }
+}
+
+/// What the client's log hears of one question.
+fn heard(script: Script) -> Vec<(Level, Value)> {
+    let stand_in = StandIn::start(script);
+    let Value::Object(arguments) = json!({ "message": "Ünïque", "model": MODEL }) else {
+        panic!()
+    };
+    let call = ToolCall { name: "chat".to_owned(), arguments };
+    let heard = Heard::default();
+    let toolbox = toolbox(&stand_in.url());
+    with_context(Some(&heard), |context| toolbox.call(&call, context)).unwrap();
+    let heard = heard.0.into_inner().unwrap();
+    assert!(!format!("{heard:?}").contains("Ünïque"), "{heard:?}");
+    heard
+}
+
+#[test]
+fn the_clients_log_hears_who_is_asked_and_what_went_wrong_but_no_prompt() {
+    let asking = (Level::Info, json!({ "event": "asking", "model": MODEL }));
+    assert_eq!(heard(Script::default()), std::slice::from_ref(&asking));
+    let other = heard(Script { answers_as: Some(OTHER.to_owned()), ..Script::default() });
+    assert_eq!(other[0], asking);
+    assert_eq!((other[1].0, &other[1].1["event"]), (Level::Warning, &json!("warned")));
+    let fault = Fault::Body(400, "{\"error\":\"cannot read Ünïque\"}".to_owned());
+    let failed = heard(Script { chat_fault: fault, ..Script::default() });
+    let told = json!({ "event": "failed", "model": MODEL, "code": "BAD_REQUEST" });
+    assert_eq!(failed, [asking, (Level::Warning, told)]);
+}
+
+#[test]
+fn a_look_tells_what_has_changed_since_the_one_before() {
+    let stand_in = StandIn::start(Script::default());
+    let toolbox = toolbox(&stand_in.url());
+    let look = || toolbox.look(&Cancel::new());
+    let changed = |uri: &str| Change::Resource(uri.to_owned());
+    assert!(look().is_empty());
+    assert!(look().is_empty());
+    stand_in.play(Script { loaded: false, ..Script::default() });
+    let changes = look();
+    assert!(changes.contains(&changed("local://models")), "{changes:?}");
+    assert!(changes.contains(&changed("local://status")), "{changes:?}");
+    assert!(changes.contains(&changed(&format!("local://models/{MODEL}"))), "{changes:?}");
+    assert!(!changes.contains(&changed(&format!("local://models/{OTHER}"))), "{changes:?}");
+    drop(stand_in);
+    assert!(look().contains(&changed("local://status")));
+    assert!(look().is_empty());
+}
