@@ -6,12 +6,12 @@ use std::sync::Mutex;
 use serde_json::{Map, Value, json};
 
 use super::content::{CallToolResult, Content};
-use super::dispatch::{Dispatcher, Response, invalid, unusable};
+use super::dispatch::{Dispatcher, Response, unusable};
 use super::input::{ClientFeatures, InputNeeded, InputRequest, Inputs};
 use super::jsonrpc::{ErrorCode, RequestId, RpcError, notification};
 use super::level::Level;
 use super::revision::Revision;
-use super::round;
+use super::round::Round;
 use super::service::{CallContext, Completion, Lane, Log, Outcome, Progress, ToolCall, Unusable};
 use super::shape;
 use crate::cancel::Cancel;
@@ -64,7 +64,7 @@ pub struct Call {
     /// From which level on log messages are wanted; of a session, its carrier knows it.
     pub log_level: Option<Level>,
     /// The answers of a round before (2026-07-28, MRTR).
-    pub rounds: round::Round,
+    pub round: Round,
 }
 
 impl Call {
@@ -76,7 +76,7 @@ impl Call {
             progress_token: None,
             features: ClientFeatures::default(),
             log_level: None,
-            rounds: round::Round::default(),
+            round: Round::default(),
         }
     }
 }
@@ -308,7 +308,3 @@ fn number(value: f64) -> Value {
 
 /// How often one call may ask its client: more is a tool that never has enough.
 const ROUNDS_MAX: usize = 16;
-
-pub(super) fn refused(what: &str) -> RpcError {
-    invalid(what.to_owned())
-}

@@ -16,6 +16,7 @@ use super::input::ClientFeatures;
 use super::jsonrpc::{ErrorCode, Message, RequestId, RpcError, error_reply, result_reply};
 use super::level::Level;
 use super::revision::Revision;
+use super::round::Round;
 use super::service::{Service, Unusable};
 use super::{lists, shape};
 use crate::seal::Seal;
@@ -118,28 +119,28 @@ impl Dispatcher {
         &self,
         asked: &Asked<'_>,
         method: &str,
-        params: Map<String, Value>,
+        mut params: Map<String, Value>,
     ) -> Result<Step, RpcError> {
         let offer = self.service.offer();
         let modern = asked.revision.is_modern();
         match method {
             "tools/call" => self.call_tool(asked, params),
-            "tools/list" => self.list(asked, &params, "tools", lists::tools(self, asked.revision)),
+            "tools/list" => Self::list(asked, &params, "tools", lists::tools(self, asked.revision)),
             "initialize" if !modern => self.initialize(asked.id, &params),
             "server/discover" if modern => Ok(self.discover(asked.id)),
             // The result has no members at all (all revisions with a handshake, ping).
             "ping" if !modern => Ok(asked.empty()),
             "logging/setLevel" if !modern && offer.logging => set_level(asked, &params),
             "resources/list" if offer.resources => {
-                self.list(asked, &params, "resources", lists::resources(self, asked.revision))
+                Self::list(asked, &params, "resources", lists::resources(self, asked.revision))
             }
             "resources/templates/list" if offer.resources => {
                 let templates = lists::templates(self, asked.revision);
-                self.list(asked, &params, "resourceTemplates", templates)
+                Self::list(asked, &params, "resourceTemplates", templates)
             }
             "resources/read" if offer.resources => {
                 let uri = text(&params, "uri")?.to_owned();
-                Self::call(asked, Work::Read(uri), &params, self)
+                Self::call(asked, Work::Read(uri), &params)
             }
             "resources/subscribe" | "resources/unsubscribe" if !modern && offer.subscribe => {
                 let uri = text(&params, "uri")?.to_owned();
@@ -148,15 +149,15 @@ impl Dispatcher {
                 Ok(Step::Subscribe { uri, wanted, reply })
             }
             "prompts/list" if offer.prompts => {
-                self.list(asked, &params, "prompts", lists::prompts(self, asked.revision))
+                Self::list(asked, &params, "prompts", lists::prompts(self, asked.revision))
             }
             "prompts/get" if offer.prompts => {
-                let work = lists::prompt(self, &params)?;
-                Self::call(asked, work, &params, self)
+                let work = lists::prompt(self, &mut params)?;
+                Self::call(asked, work, &params)
             }
             "completion/complete" if offer.completions => {
                 let work = Work::Complete(lists::completion(&params)?);
-                Self::call(asked, work, &params, self)
+                Self::call(asked, work, &params)
             }
             "subscriptions/listen" if modern => {
                 let wanted = params.get("notifications").cloned().unwrap_or_else(|| json!({}));
@@ -173,7 +174,7 @@ impl Dispatcher {
         mut params: Map<String, Value>,
     ) -> Result<Step, RpcError> {
         let (tool, lane) = lists::tool_call(self, &mut params)?;
-        match Self::call(asked, Work::Tool(tool), &params, self)? {
+        match Self::call(asked, Work::Tool(tool), &params)? {
             Step::Call(mut call) => {
                 call.lane = lane;
                 Ok(Step::Call(call))
@@ -182,31 +183,24 @@ impl Dispatcher {
         }
     }
 
-    fn call(
-        asked: &Asked<'_>,
-        work: Work,
-        params: &Map<String, Value>,
-        house: &Self,
-    ) -> Result<Step, RpcError> {
+    fn call(asked: &Asked<'_>, work: Work, params: &Map<String, Value>) -> Result<Step, RpcError> {
         let mut call = Call::new(asked.id.clone(), work);
         call.progress_token = ProgressToken::read(params).map_err(invalid)?;
         if let Some(envelope) = asked.envelope {
             call.features = envelope.features;
             call.log_level = envelope.log_level;
-            call.rounds = house.read_round(params)?;
+            call.round = Round::read(params)?;
         }
         Ok(Step::Call(Box::new(call)))
     }
 
     /// All entries fit on one page, so no cursor was ever given out.
     fn list(
-        &self,
         asked: &Asked<'_>,
         params: &Map<String, Value>,
         name: &str,
         entries: Vec<Value>,
     ) -> Result<Step, RpcError> {
-        let _ = self;
         if params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
             return Err(invalid("unknown cursor; leave it out".to_owned()));
         }

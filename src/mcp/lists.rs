@@ -43,9 +43,12 @@ pub(super) fn tool_call(
 
 /// What `prompts/get` asks for. Errors: -32602 for an unknown prompt, a missing argument, or one
 /// that is no string.
-pub(super) fn prompt(house: &Dispatcher, params: &Map<String, Value>) -> Result<Work, RpcError> {
+pub(super) fn prompt(
+    house: &Dispatcher,
+    params: &mut Map<String, Value>,
+) -> Result<Work, RpcError> {
     let name = text(params, "name")?.to_owned();
-    let arguments = arguments(&mut params.clone())?;
+    let arguments = arguments(params)?;
     let Some(prompt) = house.service.prompts().iter().find(|prompt| prompt.name == name) else {
         return Err(unusable(&Unusable::Prompt(name), Revision::NEWEST));
     };

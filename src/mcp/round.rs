@@ -6,8 +6,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::call::{Call, Conversation, Work, refused};
-use super::dispatch::{Dispatcher, Response};
+use super::call::{Call, Conversation, Work};
+use super::dispatch::{Dispatcher, Response, invalid};
 use super::input::{InputNeeded, Inputs};
 use super::jsonrpc::RpcError;
 use super::shape;
@@ -19,11 +19,11 @@ pub struct Round {
     state: Option<String>,
 }
 
-impl Dispatcher {
+impl Round {
     /// Reads `inputResponses` and `requestState`; stray ones do no harm.
     /// Errors: -32602 when one has the wrong type.
-    pub(super) fn read_round(&self, params: &Map<String, Value>) -> Result<Round, RpcError> {
-        let _ = self;
+    pub(super) fn read(params: &Map<String, Value>) -> Result<Self, RpcError> {
+        let refused = |what: &str| invalid(what.to_owned());
         let responses = match params.get("inputResponses") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(responses)) => {
@@ -39,18 +39,21 @@ impl Dispatcher {
             Some(Value::String(state)) => Some(state.clone()),
             Some(_) => return Err(refused("params.requestState is not a string")),
         };
-        Ok(Round { responses, state })
+        Ok(Self { responses, state })
     }
+}
 
+impl Dispatcher {
     /// Errors: -32602 when the state is not what was sealed for this very call.
     pub(super) fn open_round(
         &self,
         call: &Call,
         with: &Conversation<'_>,
     ) -> Result<Inputs, RpcError> {
-        let Round { responses, state } = call.rounds.clone();
+        let Round { responses, state } = call.round.clone();
         let Some(sealed) = state else { return Ok(Inputs { responses, state: None }) };
-        let not_ours = || refused("params.requestState is not what this server gave for this call");
+        let not_ours =
+            || invalid("params.requestState is not what this server gave for this call".to_owned());
         let opened = self.seal.verify(PURPOSE, &sealed).ok_or_else(not_ours)?;
         let opened: Value = serde_json::from_slice(&opened).unwrap_or_default();
         let ours = opened.get("bound") == Some(&bound(call, with));

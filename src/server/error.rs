@@ -33,6 +33,8 @@ pub enum StartError {
     Threads(io::Error),
     /// Signals cannot be caught.
     Signals(io::Error),
+    /// There was no network for this reason, and nobody at the other end of stdin.
+    Alone(String),
     /// Stdin or stdout cannot be used.
     Pipes(io::Error),
     /// The system has no random bytes.
@@ -71,6 +73,7 @@ impl fmt::Display for StartError {
                  unlimited"
             ),
             Self::Signals(error) => write!(f, "signals cannot be caught: {error}"),
+            Self::Alone(refused) => f.write_str(refused),
             Self::Pipes(error) => write!(f, "stdin or stdout cannot be used: {error}"),
             Self::Random => f.write_str("the system has no random bytes"),
         }

@@ -59,7 +59,7 @@ pub fn run(config: &Config) -> Result<Outcome, StartError> {
         let left = move |heard| drop(told.try_send(Event::Left(heard)));
         server.serve_stdio(pipes().map_err(StartError::Pipes)?, left)?;
     }
-    wait(&heard, !server.bound().is_empty());
+    let served = wait(&heard, !server.bound().is_empty());
     let stopping = Arc::clone(&server);
     let stop = start("stop", STOP_STACK_BYTES, move || {
         probing.fire(Reason::Shutdown);
@@ -79,28 +79,35 @@ pub fn run(config: &Config) -> Result<Outcome, StartError> {
             handle.close();
             drop((listener, probe));
             log::info!("stopped");
-            Ok(Outcome::Stopped)
+            match &server.refused {
+                // A service manager must not take this for success.
+                Some(refused) if !served => Err(StartError::Alone(refused.to_string())),
+                _ => Ok(Outcome::Stopped),
+            }
         }
     }
 }
 
-/// Waits for a reason to stop.
-fn wait(heard: &Receiver<Event>, has_network: bool) {
+/// Waits for a reason to stop; says whether there was anybody to serve.
+fn wait(heard: &Receiver<Event>, has_network: bool) -> bool {
     for event in heard {
         match event {
             Event::Signal(signal) => {
-                return log::info!("signal {signal}: stopping; a second one stops at once");
+                log::info!("signal {signal}: stopping; a second one stops at once");
+                return true;
             }
             // Who started us and spoke to us is gone: nobody would ever stop this process, which
             // holds the port that the next one needs.
             Event::Left(spoke) if spoke || !has_network => {
-                return log::info!("stdin has ended: stopping");
+                log::info!("stdin has ended: stopping");
+                return spoke;
             }
             // A service manager starts its services with an empty input.
             Event::Left(_) => log::info!("stdin is empty: serving the network alone"),
-            Event::Stopped => return,
+            Event::Stopped => break,
         }
     }
+    true
 }
 
 /// Handles of our own: those of the standard library are behind locks and buffers.

@@ -166,7 +166,7 @@ impl ReplayReader {
     }
 
     /// The next message, without waiting.
-    pub fn next(&mut self) -> Heard {
+    pub fn hear(&mut self) -> Heard {
         let mut state = lock(&self.stream.state);
         if state.reader != self.reader || self.at < state.first {
             return Heard::End;
@@ -201,7 +201,7 @@ mod tests {
 
     fn texts(reader: &mut ReplayReader) -> Vec<String> {
         let mut texts = Vec::new();
-        while let Heard::Message(_, text) = reader.next() {
+        while let Heard::Message(_, text) = reader.hear() {
             texts.push(text.to_string());
         }
         texts
@@ -212,13 +212,13 @@ mod tests {
         let stream = Replay::new(1, 10, 1000);
         stream.push("a".into());
         let mut first = stream.read(0);
-        assert_eq!(first.next(), Heard::Message(1, "a".into()));
+        assert_eq!(first.hear(), Heard::Message(1, "a".into()));
         stream.push("b".into());
         let mut second = stream.read(1);
-        assert_eq!(first.next(), Heard::End);
+        assert_eq!(first.hear(), Heard::End);
         assert_eq!(texts(&mut second), ["b"]);
         stream.end();
-        assert_eq!(second.next(), Heard::End);
+        assert_eq!(second.hear(), Heard::End);
         assert_eq!(texts(&mut stream.read(0)), ["a", "b"]);
     }
 
@@ -229,7 +229,7 @@ mod tests {
         for text in ["a", "b", "c"] {
             stream.push(text.into());
         }
-        assert_eq!(slow.next(), Heard::End);
+        assert_eq!(slow.hear(), Heard::End);
         assert_eq!(texts(&mut stream.read(1)), ["b", "c"]);
         stream.push("0123456789".into());
         assert_eq!(texts(&mut stream.read(3)), ["0123456789"]);
@@ -238,9 +238,9 @@ mod tests {
     #[test]
     fn a_reader_is_woken_by_messages_and_by_the_end() {
         let stream = Replay::new(1, 2, 10);
-        let (sender, woken) = crossbeam_channel::unbounded();
+        let (sender, woken) = crossbeam_channel::bounded(4);
         let reader = stream.read(0);
-        reader.wake_with(move || drop(sender.send(())));
+        reader.wake_with(move || sender.send(()).unwrap());
         stream.push("a".into());
         stream.end();
         assert_eq!(woken.len(), 2);

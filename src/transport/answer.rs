@@ -279,7 +279,7 @@ impl EventSource for KeptSource {
             }
             return Pull::Some;
         }
-        match self.reader.as_mut().map_or(Heard::End, ReplayReader::next) {
+        match self.reader.as_mut().map_or(Heard::End, ReplayReader::hear) {
             Heard::Message(number, message) => {
                 self.at.message = number;
                 // 2024-11-05 knows no resumption.

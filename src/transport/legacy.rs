@@ -61,7 +61,7 @@ impl Legacy {
             }
             Noted::Call(call, cancel, kept) => {
                 let lane = call.lane;
-                self.run(exchange, vec![Part::Call(call, cancel)], kept, accepts, lane, false);
+                self.run(exchange, vec![Part::Call(call, cancel)], &kept, accepts, lane, false);
             }
         }
     }
@@ -100,7 +100,7 @@ impl Legacy {
             return exchange.respond(accepted());
         }
         let kept = self.keep(&ticket);
-        self.run(exchange, parts, kept, accepts, lane, true);
+        self.run(exchange, parts, &kept, accepts, lane, true);
     }
 
     /// `GET /mcp`: what belongs to no request, or the rest of a stream that broke.
@@ -286,13 +286,13 @@ impl Legacy {
         self: &Arc<Self>,
         exchange: Exchange,
         parts: Vec<Part>,
-        kept: Arc<Kept>,
+        kept: &Arc<Kept>,
         accepts: Accepts,
         lane: Lane,
         batch: bool,
     ) {
         let principal = principal(exchange.admitted.principal.as_ref());
-        let session = InSession { kept: Arc::clone(&kept), sessions: Arc::clone(&self.sessions) };
+        let session = InSession { kept: Arc::clone(kept), sessions: Arc::clone(&self.sessions) };
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, Some(session));
         if lane == Lane::Slow || !accepts.json {
             answer.stream();
@@ -303,7 +303,7 @@ impl Legacy {
         };
         let parts = Arc::<[Part]>::from(parts);
         let (own, running) = (Arc::clone(self), Arc::clone(&parts));
-        let (answering, own_kept) = (Arc::clone(&answer), Arc::clone(&kept));
+        let (answering, own_kept) = (Arc::clone(&answer), Arc::clone(kept));
         let run = move || {
             let respond = |call: &Call, cancel: &Cancel| {
                 let revision = own_kept.revision;
@@ -316,7 +316,7 @@ impl Legacy {
         };
         if self.house.lanes.submit(lane, &fired, run).is_err() {
             let busy = |call: &Call, _: &Cancel| Some(House::busy(call, kept.revision));
-            self.respond(&parts, &kept, &answer, batch, busy);
+            self.respond(&parts, kept, &answer, batch, busy);
         }
     }
 

@@ -169,6 +169,7 @@ impl Conversation {
             Ok(Incoming::One(message)) => self.message(message),
             Ok(Incoming::Batch(messages)) if lock(&self.revision).has_batches() => {
                 for message in messages {
+                    self.lines.wait_for_room();
                     match message {
                         Ok(message) => self.message(message),
                         Err(malformed) => self.lines.reply(malformed.reply()),

@@ -13,6 +13,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::scratch::{Scratch, eventually};
@@ -167,7 +168,8 @@ fn a_handshake_a_list_and_a_call() {
     assert!(tools["result"]["tools"].as_array().unwrap().iter().any(|it| it["name"] == "chat"));
     served.begin_chat(2);
     let reply = served.next();
-    assert_eq!((&reply["id"], &reply["result"]["isError"]), (&json!(2), &json!(false)), "{reply}");
+    assert_eq!(reply["id"], 2, "{reply}");
+    assert!(reply["result"]["content"][0]["text"].as_str().unwrap().contains("hello"), "{reply}");
     let words = served.until_said("upstream");
     assert!(words.contains("on stdin and stdout"), "{words}");
     assert!(!served.scratch.names().iter().any(|name| name.contains("pem")));
@@ -390,11 +392,32 @@ fn a_taken_port_leaves_stdio_alone() {
     let stand_in = idle();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let variables = [("MCP_TRANSPORT", "dual"), ("HTTPS_PORT", port.as_str()), ("PORT", &port)];
-    let mut served = Served::start(&stand_in, &variables);
+    let mut served = Served::start(&stand_in, &[("MCP_TRANSPORT", "dual"), ("PORT", &port)]);
     let words = served.until_said("only the program that started this one is served");
     assert!(words.contains(&port) && words.contains("--port"), "{words}");
     served.initialize("2025-11-25");
     served.close();
     assert_eq!(served.end(), (Some(0), Vec::new()));
+}
+
+#[test]
+fn a_taken_port_and_an_empty_input_are_a_failure() {
+    let stand_in = idle();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut served = Served::start(&stand_in, &[("MCP_TRANSPORT", "dual"), ("PORT", &port)]);
+    served.close();
+    assert_eq!(served.end(), (Some(1), Vec::new()));
+}
+
+#[test]
+fn a_signal_ends_it_under_an_open_input() {
+    let stand_in = stalling();
+    let mut served = Served::start(&stand_in, &[]);
+    served.initialize("2025-11-25");
+    served.begin_chat(1);
+    assert!(stand_in.wait_for(|counts| counts.stalled == 1, SOON));
+    kill_process(Pid::from_child(&served.child), Signal::TERM).unwrap();
+    assert_eq!(served.end(), (Some(0), Vec::new()));
+    assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON));
 }
