@@ -49,6 +49,9 @@
 //!    on the spot while the socket takes it at once; else the stream's own thread does, at its
 //!    client's pace.
 //!
+//! On stdio there is no edge: `transport::stdio` reads lines, has calls run in the same lanes, and
+//! one thread writes what is to be said.
+//!
 //! Work is stopped in one way: a [`cancel::Cancel`] fires, and its hook closes the socket on which
 //! the model server answers. It fires when the client asks, when its stream ends, at a deadline,
 //! and at shutdown.
@@ -136,6 +139,7 @@
 //! | to add or change | touch |
 //! |---|---|
 //! | a tool | a file in `tools/`, one line in `tools/toolbox.rs` |
+//! | a prompt, a resource | `tools/prompts.rs`; `tools/resources.rs` and `tools/address.rs` |
 //! | a call to the model server | `upstream/`: the request in its own file, its failures in `fault.rs` and `error.rs` |
 //! | a protocol revision | `mcp/revision.rs`, `mcp/shape.rs`, and which era a request is of in `transport/era.rs` |
 //! | a transport | a file in `transport/`, its routes in `transport/mod.rs` |

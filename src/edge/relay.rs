@@ -31,9 +31,9 @@ pub(super) fn stream(
         wire,
         source,
         chunked,
-        // The stream keeps its connection busy for good, so it is not offered for another request.
+        // The connection ends with its stream, and clients that pool theirs have to know before.
         // The head goes out with the first event, at once.
-        unsent: head(reply, None, !chunked, chunked),
+        unsent: head(reply, None, !chunked, false),
         write_limit: Duration::from_millis(limits.write_ms_max),
         spoken: Instant::now(),
         bytes: 0,

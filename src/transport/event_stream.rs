@@ -38,9 +38,10 @@ impl EventId {
     }
 }
 
-/// Appends an event with an id and no data, by which a client can resume before it got anything
-/// (2025-11-25, transports, "Sending Messages to the Server").
+/// Appends an event with an id and no data, by which a client can resume before it got anything, and
+/// after how many milliseconds it is to try (2025-11-25, transports, "Sending Messages to the
+/// Server").
 pub(super) fn prime(id: EventId, out: &mut Vec<u8>) {
     id.write(out);
-    out.extend_from_slice(b"data: \n\n");
+    out.extend_from_slice(b"retry: 1000\ndata: \n\n");
 }

@@ -25,6 +25,7 @@ mod house;
 /// README.md, held against the program.
 mod mcp;
 mod readme;
+mod resources;
 /// Folders for tests, and waiting.
 mod scratch;
 /// Signals, drains, and what is left afterwards.

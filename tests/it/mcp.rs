@@ -200,7 +200,7 @@ fn a_call_of_a_session_goes_on_without_its_client_and_its_answer_is_fetched_late
     let mut stream = talk.stream(&request(5, "tools/call", &chat()));
     // The stream begins with an id, from which it can be taken up before anything was sent.
     let first = stream.lines().unwrap();
-    assert_eq!(first, ["id: 1-0", "data: "]);
+    assert_eq!(first, ["id: 1-0", "retry: 1000", "data: "]);
     drop(stream);
     house.stand_in().release();
     let mut rest = talk.get("Last-Event-ID: 1-0\r\n");

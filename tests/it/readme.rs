@@ -55,7 +55,10 @@ fn every_entry_for_a_client_is_json() {
     assert!(entries.len() > 1);
     for entry in entries {
         let entry: Value = serde_json::from_str(&entry).unwrap();
-        assert_eq!(entry["mcpServers"]["local-llm"]["command"], "npx", "{entry}");
+        let server = &entry["mcpServers"]["local-llm"];
+        let starts_us = server["args"] == json!(["--transport", "stdio"]);
+        let program = server["command"].as_str().unwrap().rsplit('/').next();
+        assert_eq!(program, Some(if starts_us { "local-llm-mcp" } else { "npx" }), "{entry}");
     }
 }
 
