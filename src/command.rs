@@ -220,7 +220,8 @@ fn url_for_clients(config: &Config) -> String {
     );
     let listener = config.listeners.first();
     let scheme = listener.map_or("https", |listener| listener.scheme.as_str());
-    let port = listener.map_or(0, |listener| listener.port);
+    // With stdio alone nobody needs a token; it is for a server that will listen.
+    let port = listener.map_or(3010, |listener| listener.port);
     format!("{scheme}://{host}:{port}/sse")
 }
 

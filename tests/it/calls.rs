@@ -339,7 +339,13 @@ fn a_full_lane_is_a_result_that_names_the_limit_and_delays_nothing_else() {
     let mut session = house.client().open();
     session.initialize("2025-11-25");
     let running = session.begin_chat("runs");
+    assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON));
     let waiting = session.begin_chat("waits");
+    // A POST is answered before its call is begun.
+    let deadline = Instant::now() + SOON;
+    while house.health()["calls"]["started"] != 2 {
+        assert!(Instant::now() < deadline, "the second call was not begun");
+    }
     let result = session.call("chat", &json!({ "message": "too much" }));
     assert_eq!(result["isError"], true);
     let text = result["content"][0]["text"].as_str().unwrap();
@@ -348,7 +354,6 @@ fn a_full_lane_is_a_result_that_names_the_limit_and_delays_nothing_else() {
     assert_eq!(data["error"]["code"], "QUEUE_FULL");
     assert!(result.get("structuredContent").is_none(), "{result}");
 
-    assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON));
     let begun = Instant::now();
     assert_eq!(session.ask("ping", &json!({}))["result"], json!({}));
     assert!(session.call("list_models", &json!({})).get("isError").is_none());
