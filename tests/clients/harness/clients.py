@@ -34,6 +34,11 @@ class Kind:
     passes_progress: bool = False
     package: str = ""
     options: tuple = field(default=())
+    path: str = "/sse"
+    # A client that leaves stops its call; a session on /mcp goes on without its client.
+    leaving_stops: bool = True
+    # Since 2026-07-28 closing the stream of a call stops it; who only sends a notification does not.
+    cancels: bool = True
 
 
 NEWEST = Kind("mcp-remote 0.15.1", "node", True, "2025-11-25", True, "mcp-remote")
@@ -48,6 +53,21 @@ PYTHON_SDK = Kind("Python SDK", "python", False, "2025-11-25")
 CURL = Kind("curl", "curl", False, "2024-11-05", True)
 
 
+def on_mcp(kind, suffix="", options=()):
+    """The same client over Streamable HTTP, whose sessions outlive a restart of the server."""
+    name = f"{kind.name}{suffix} on /mcp"
+    return replace(kind, name=name, path="/mcp", options=options, reconnects=True, leaving_stops=False)
+
+
+ON_MCP = [
+    on_mcp(NEWEST),
+    replace(on_mcp(NEWEST, " --protocol auto", ("--protocol", "auto")), cancels=False),
+    on_mcp(BEFORE_THE_MOVE),
+    on_mcp(TYPESCRIPT_SDK),
+    on_mcp(PYTHON_SDK),
+]
+
+
 def connect(children, tools, kind, product, way, folder, options=(), environment=None, url=None):
     """Starts a client of this kind against the product; it has not said anything yet."""
     settings = bare_environment(folder, MCP_REMOTE_CONFIG_DIR=folder / "mcp-auth")
@@ -60,15 +80,15 @@ def connect(children, tools, kind, product, way, folder, options=(), environment
         settings["TRUST"] = {PLAIN: "", TRUSTED: str(product.ca_file), UNVERIFIED: "anything"}[way]
     settings.update(environment or {})
     folder.mkdir(parents=True, exist_ok=True)
-    return Client(kind, children.start(kind.name, command(tools, kind, url or product.url, options), settings, folder))
+    return Client(kind, children.start(kind.name, command(tools, kind, url or product.url_of(kind.path), options), settings, folder))
 
 
 def command(tools, kind, url, options):
     if kind.package:
         return [tools.node, tools.mcp_remote(kind.package), url, *kind.options, *options]
-    if kind is TYPESCRIPT_SDK:
+    if kind.name.startswith(TYPESCRIPT_SDK.name):
         return [tools.node, tools.program("typescript_sdk.mjs"), tools.node_folder, url]
-    if kind is PYTHON_SDK:
+    if kind.name.startswith(PYTHON_SDK.name):
         return [tools.python, tools.program("python_sdk.py"), url]
     return ["bash", tools.program("curl.sh"), url]
 

@@ -26,7 +26,10 @@ class Product:
 
     @property
     def url(self):
-        return f"{self.scheme}://localhost:{self.port}/sse"
+        return self.url_of("/sse")
+
+    def url_of(self, path):
+        return f"{self.scheme}://localhost:{self.port}{path}"
 
     @property
     def ca_file(self):

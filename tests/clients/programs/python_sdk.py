@@ -1,4 +1,4 @@
-"""The Python SDK's SSE client, driven by JSON-RPC lines: python_sdk.py URL
+"""The Python SDK's clients for /sse and /mcp, driven by JSON-RPC lines: python_sdk.py URL
 
 Every request is made with the SDK's own calls; a `notifications/cancelled` line cancels the call of
 that id. TRUST names the CA file, or `anything` for no verification. Ends with its input.
@@ -13,6 +13,7 @@ import anyio
 import httpx2
 from mcp import Client
 from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
 
 
 def verification():
@@ -69,7 +70,11 @@ class Bridge:
 
 
 async def main():
-    transport = sse_client(sys.argv[1], httpx_client_factory=http_client)
+    url = sys.argv[1]
+    if url.endswith("/mcp"):
+        transport = streamable_http_client(url, http_client=http_client(timeout=httpx2.Timeout(30, read=300)))
+    else:
+        transport = sse_client(url, httpx_client_factory=http_client)
     async with Client(transport) as client, anyio.create_task_group() as tasks:
         await Bridge(client, tasks).read(anyio.wrap_file(sys.stdin))
         tasks.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-// The TypeScript SDK's SSE client, driven by JSON-RPC lines: node typescript_sdk.mjs NODE_FOLDER URL
+// The TypeScript SDK's clients for /sse and /mcp, driven by JSON-RPC lines: node typescript_sdk.mjs NODE_FOLDER URL
 // Every request is made with the SDK's own calls; a `notifications/cancelled` line aborts the call of that id.
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -10,13 +10,15 @@ const packages = createRequire(join(nodeFolder, 'package.json'));
 const sdk = (part) => import(pathToFileURL(packages.resolve(`@modelcontextprotocol/sdk/${part}`)).href);
 const { Client } = await sdk('client/index.js');
 const { SSEClientTransport } = await sdk('client/sse.js');
+const { StreamableHTTPClientTransport } = await sdk('client/streamableHttp.js');
+const Transport = url.endsWith('/mcp') ? StreamableHTTPClientTransport : SSEClientTransport;
 
 const client = new Client({ name: 'typescript-sdk-run', version: '1' });
 const running = new Map();
 
 const requests = {
   async initialize() {
-    await client.connect(new SSEClientTransport(new URL(url)));
+    await client.connect(new Transport(new URL(url)));
     return { serverInfo: client.getServerVersion(), capabilities: client.getServerCapabilities() };
   },
   'tools/list': (params, options) => client.listTools(params, options),

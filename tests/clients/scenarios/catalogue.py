@@ -19,8 +19,8 @@ class Scenario:
 
 
 def walks():
-    quick = {(clients.MCP_REMOTES[0], "https"), (clients.TYPESCRIPT_SDK, "http"), (clients.PYTHON_SDK, "http"), (clients.CURL, "https")}
-    for kind in [*clients.MCP_REMOTES, clients.TYPESCRIPT_SDK, clients.PYTHON_SDK, clients.CURL]:
+    quick = {(clients.MCP_REMOTES[0], "https"), (clients.TYPESCRIPT_SDK, "http"), (clients.PYTHON_SDK, "http"), (clients.CURL, "https"), (clients.ON_MCP[0], "https")}
+    for kind in [*clients.MCP_REMOTES, clients.TYPESCRIPT_SDK, clients.PYTHON_SDK, clients.CURL, *clients.ON_MCP]:
         for scheme, ways in clients.WAYS.items():
             yield Scenario(
                 f"{kind.name} over {scheme}", (kind.needs,),

@@ -26,15 +26,15 @@ class Walk:
         self._client = None
 
     def steps(self):
-        return [
+        steps = [
             ("connects", self.connects),
             ("lists the tools", self.lists_the_tools),
             ("lists the models", self.lists_the_models),
             ("chats", self.chats),
-            ("cancels a running chat", self.cancels),
+            *([("cancels a running chat", self.cancels)] if self._kind.cancels else []),
             ("survives a restart of the server", self.survives_a_restart),
-            ("ends its chat by leaving", self.ends_its_chat_by_leaving),
         ]
+        return steps + ([("ends its chat by leaving", self.ends_its_chat_by_leaving)] if self._kind.leaving_stops else [])
 
     def connects(self):
         self._client = clients.connect(
