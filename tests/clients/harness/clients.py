@@ -59,6 +59,12 @@ def on_mcp(kind, suffix="", options=()):
     return replace(kind, name=name, path="/mcp", options=options, reconnects=True, leaving_stops=False)
 
 
+def on_stdio(kind):
+    """The same client, which starts the server itself; they end together."""
+    return replace(kind, name=f"{kind.name} on stdio", path="stdio", reconnects=True)
+
+
+ON_STDIO = [on_stdio(TYPESCRIPT_SDK), on_stdio(PYTHON_SDK)]
 ON_MCP = [
     on_mcp(NEWEST),
     replace(on_mcp(NEWEST, " --protocol auto", ("--protocol", "auto")), cancels=False),
@@ -78,9 +84,11 @@ def connect(children, tools, kind, product, way, folder, options=(), environment
             settings["NODE_TLS_REJECT_UNAUTHORIZED"] = "0"
     else:
         settings["TRUST"] = {PLAIN: "", TRUSTED: str(product.ca_file), UNVERIFIED: "anything"}[way]
+    if kind.path == "stdio":
+        settings.update(product.environment, MCP_TRANSPORT="stdio", SERVER=str(tools.binary))
     settings.update(environment or {})
     folder.mkdir(parents=True, exist_ok=True)
-    return Client(kind, children.start(kind.name, command(tools, kind, url or product.url_of(kind.path), options), settings, folder))
+    return Client(kind, children.start(kind.name, command(tools, kind, url or (kind.path if kind.path == "stdio" else product.url_of(kind.path)), options), settings, folder))
 
 
 def command(tools, kind, url, options):

@@ -19,7 +19,7 @@ class Product:
         self.state = folder
         self.child = None
         self._children, self._binary = children, tools.binary
-        self._environment = bare_environment(
+        self.environment = bare_environment(
             folder, HOST="127.0.0.1", MCP_TRANSPORT=scheme, LM_STUDIO_URL=upstream.url, MCP_STATE_DIR=folder, **environment)
         self.port = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,8 +37,8 @@ class Product:
 
     def start(self):
         """Starts the binary and waits until it answers; the first https start makes its certificate."""
-        self._environment["PORT"] = str(self.port)
-        self.child = self._children.start("local-llm-mcp", [self._binary], self._environment, self.state)
+        self.environment["PORT"] = str(self.port)
+        self.child = self._children.start("local-llm-mcp", [self._binary], self.environment, self.state)
         listening = re.compile(rf"\b{self.scheme}://\S*:(\d+)/sse")
 
         def port_in(line):
@@ -62,7 +62,7 @@ class Product:
 
     def command(self, *words):
         """Runs one of the binary's commands with this server's settings and returns what it printed."""
-        environment = self._environment | {"PORT": str(self.port)}
+        environment = self.environment | {"PORT": str(self.port)}
         child = self._children.start("command", [self._binary, *words], environment, self.state)
         if child.wait(COMMAND_SECONDS_MAX) != 0:
             raise Late(f"{' '.join(words)} failed: {child.tail()}")

@@ -1,7 +1,7 @@
-"""The Python SDK's clients for /sse and /mcp, driven by JSON-RPC lines: python_sdk.py URL
+"""The Python SDK's clients for /sse, /mcp and stdio, driven by JSON-RPC lines: python_sdk.py URL|stdio
 
 Every request is made with the SDK's own calls; a `notifications/cancelled` line cancels the call of
-that id. TRUST names the CA file, or `anything` for no verification. Ends with its input.
+that id. With stdio it starts the program that SERVER names. TRUST names the CA file, or `anything` for no verification. Ends with its input.
 """
 
 import json
@@ -13,6 +13,7 @@ import anyio
 import httpx2
 from mcp import Client
 from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 
@@ -71,7 +72,9 @@ class Bridge:
 
 async def main():
     url = sys.argv[1]
-    if url.endswith("/mcp"):
+    if url == "stdio":
+        transport = stdio_client(StdioServerParameters(command=os.environ["SERVER"], env=dict(os.environ)))
+    elif url.endswith("/mcp"):
         transport = streamable_http_client(url, http_client=http_client(timeout=httpx2.Timeout(30, read=300)))
     else:
         transport = sse_client(url, httpx_client_factory=http_client)

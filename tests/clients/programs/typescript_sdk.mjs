@@ -1,4 +1,5 @@
-// The TypeScript SDK's clients for /sse and /mcp, driven by JSON-RPC lines: node typescript_sdk.mjs NODE_FOLDER URL
+// The TypeScript SDK's clients for /sse, /mcp and stdio, driven by JSON-RPC lines: node typescript_sdk.mjs NODE_FOLDER URL|stdio
+// With stdio it starts the program that SERVER names, in its own environment.
 // Every request is made with the SDK's own calls; a `notifications/cancelled` line aborts the call of that id.
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -11,14 +12,19 @@ const sdk = (part) => import(pathToFileURL(packages.resolve(`@modelcontextprotoc
 const { Client } = await sdk('client/index.js');
 const { SSEClientTransport } = await sdk('client/sse.js');
 const { StreamableHTTPClientTransport } = await sdk('client/streamableHttp.js');
-const Transport = url.endsWith('/mcp') ? StreamableHTTPClientTransport : SSEClientTransport;
+const { StdioClientTransport } = await sdk('client/stdio.js');
+function transport() {
+  if (url === 'stdio') return new StdioClientTransport({ command: process.env.SERVER, env: process.env });
+  const Transport = url.endsWith('/mcp') ? StreamableHTTPClientTransport : SSEClientTransport;
+  return new Transport(new URL(url));
+}
 
 const client = new Client({ name: 'typescript-sdk-run', version: '1' });
 const running = new Map();
 
 const requests = {
   async initialize() {
-    await client.connect(new Transport(new URL(url)));
+    await client.connect(transport());
     return { serverInfo: client.getServerVersion(), capabilities: client.getServerCapabilities() };
   },
   'tools/list': (params, options) => client.listTools(params, options),
@@ -45,4 +51,4 @@ createInterface({ input: process.stdin })
     if (message.id !== undefined) answer(message);
     else if (message.method === 'notifications/cancelled') running.get(message.params.requestId)?.abort('stopped');
   })
-  .on('close', () => process.exit(0));
+  .on('close', () => (url === 'stdio' ? client.close().then(() => process.exit(0)) : process.exit(0)));

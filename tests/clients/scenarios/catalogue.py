@@ -20,8 +20,10 @@ class Scenario:
 
 def walks():
     quick = {(clients.MCP_REMOTES[0], "https"), (clients.TYPESCRIPT_SDK, "http"), (clients.PYTHON_SDK, "http"), (clients.CURL, "https"), (clients.ON_MCP[0], "https")}
-    for kind in [*clients.MCP_REMOTES, clients.TYPESCRIPT_SDK, clients.PYTHON_SDK, clients.CURL, *clients.ON_MCP]:
+    for kind in [*clients.MCP_REMOTES, clients.TYPESCRIPT_SDK, clients.PYTHON_SDK, clients.CURL, *clients.ON_MCP, *clients.ON_STDIO]:
         for scheme, ways in clients.WAYS.items():
+            if kind.path == "stdio" and scheme == "https":
+                continue
             yield Scenario(
                 f"{kind.name} over {scheme}", (kind.needs,),
                 lambda report, house, kind=kind, scheme=scheme, ways=ways: walk.run(report, house, kind, scheme, ways),

@@ -32,7 +32,7 @@ class Walk:
             ("lists the models", self.lists_the_models),
             ("chats", self.chats),
             *([("cancels a running chat", self.cancels)] if self._kind.cancels else []),
-            ("survives a restart of the server", self.survives_a_restart),
+            *([("survives a restart of the server", self.survives_a_restart)] if self._kind.path != "stdio" else []),
         ]
         return steps + ([("ends its chat by leaving", self.ends_its_chat_by_leaving)] if self._kind.leaving_stops else [])
 
