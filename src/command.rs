@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth::{AuthError, Authenticator, Interfaces, Store, TokenSources, machine_name};
 use crate::cert::{self, CertError, Certificates, Made};
-use crate::config::{Command, Config, ConfigError, TokenAction};
+use crate::config::{Command, Config, ConfigError, HTTPS_PORT_DEFAULT, TokenAction};
 
 /// Does what was asked for. Errors: it cannot be done, and nothing was changed.
 pub fn run(command: &Command, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -221,7 +221,7 @@ fn url_for_clients(config: &Config) -> String {
     let listener = config.listeners.first();
     let scheme = listener.map_or("https", |listener| listener.scheme.as_str());
     // With stdio alone nobody needs a token; it is for a server that will listen.
-    let port = listener.map_or(3010, |listener| listener.port);
+    let port = listener.map_or(HTTPS_PORT_DEFAULT, |listener| listener.port);
     format!("{scheme}://{host}:{port}/sse")
 }
 

@@ -1,9 +1,11 @@
 //! Writes a file whole or not at all, with its mode from the first byte on, and tells when one has
 //! changed. Knows nothing of what is in it.
 
-use std::fs::{self, File, OpenOptions};
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The mode of a file with a secret in it.
@@ -67,6 +69,52 @@ impl Stamp {
     }
 }
 
+/// Why a file of the state folder cannot be used; says what to type.
+#[derive(Debug)]
+pub enum Problem {
+    /// It cannot be read.
+    Read(PathBuf, io::Error),
+    /// It cannot be written; the old one is untouched.
+    Write(PathBuf, io::Error),
+    /// It holds a secret and is open to other users of the machine (its mode).
+    Loose(PathBuf, u32),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => {
+                let path = path.display();
+                write!(f, "cannot read {path} ({error}); type: ls -l {path}")
+            }
+            Self::Write(path, error) => {
+                let path = path.display();
+                write!(f, "cannot write {path} ({error}); choose a folder with --state-dir FOLDER")
+            }
+            Self::Loose(path, mode) => {
+                let path = path.display();
+                write!(f, "{path} is open to other users (mode {mode:04o}); ")?;
+                write!(f, "type: chmod 600 {path}")
+            }
+        }
+    }
+}
+
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read(_, error) | Self::Write(_, error) => Some(error),
+            Self::Loose(..) => None,
+        }
+    }
+}
+
+/// Errors: a file with these permissions is open to users other than its owner.
+pub fn check_private(path: &Path, permissions: &Permissions) -> Result<(), Problem> {
+    let mode = permissions.mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(Problem::Loose(path.to_owned(), mode)) }
+}
+
 fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // `create_new` also refuses a symbolic link that somebody put there.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
@@ -86,8 +134,6 @@ fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

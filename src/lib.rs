@@ -75,6 +75,7 @@
 //! | [`observe`] | the log's promise, the access line | knows a protocol |
 //! | [`seal`] | text that a client keeps for us and cannot make or change | knows what it says |
 //! | [`cancel`] | the one way to stop work | knows what is stopped |
+//! | [`chime`] | the one way to wake a poll | knows who waits |
 //! | [`worker`] | the one way to make a thread and to take a lock | leaves a thread unjoined |
 //! | [`files`] | a file replaced in one step, and seen to have changed | knows what is in it |
 //!
@@ -83,13 +84,13 @@
 //! - `main` uses `config`, `command`, `observe` and `server`; nobody else uses `server`, which uses
 //!   everything.
 //! - `command` uses `config`, `auth` and `cert`; `config` uses `auth`, for what counts as home.
-//! - `transport` uses `edge`, `session`, `mcp`, `observe`, `worker` and `cancel`.
-//! - `edge` uses `auth`, `observe`, `worker` and `cancel`.
+//! - `transport` uses `edge`, `session`, `mcp`, `observe`, `worker`, `chime` and `cancel`.
+//! - `edge` uses `auth`, `observe`, `worker`, `chime` and `cancel`.
 //! - `session` uses `mcp`, `auth`, `seal`, `files` and `cancel`.
 //! - `tools` uses `mcp`, `upstream` and `cancel`.
 //! - `upstream` uses `cancel` and `worker`; `mcp` uses `cancel` and `seal`.
 //! - `auth`, `cert` and `seal` use `files`.
-//! - `observe`, `cancel`, `worker` and `files` use nothing. Taking a lock (`worker::lock`) is open
+//! - `observe`, `cancel`, `chime`, `worker` and `files` use nothing. Taking a lock (`worker::lock`) is open
 //!   to all.
 //!
 //! `tests/it/architecture.rs` reads the source and names the file and the arrow that breaks this.
@@ -160,6 +161,7 @@
 pub mod auth;
 pub mod cancel;
 pub mod cert;
+pub mod chime;
 pub mod command;
 pub mod config;
 pub mod edge;

@@ -7,7 +7,6 @@ use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -15,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::files;
+use crate::files::{self, Problem};
 
 /// Signs and recognizes text with HMAC-SHA256 under one key of 256 bits.
 pub struct Seal {
@@ -34,7 +33,7 @@ impl Seal {
         if let Some(key) = read_key(&path)? {
             return Ok(Self::new(&key));
         }
-        let unwritable = |error| SealError::Write(path.clone(), error);
+        let unwritable = |error| SealError::File(Problem::Write(path.clone(), error));
         let _lock = files::lock_folder(folder).map_err(unwritable)?;
         // Another start may have made it meanwhile.
         let key = match read_key(&path)? {
@@ -48,10 +47,9 @@ impl Seal {
         Ok(Self::new(&key))
     }
 
-    /// A seal that ends with the process, for a server without a state folder. `None`: the system
-    /// has no random bytes.
-    #[must_use]
-    pub fn random() -> Option<Self> {
+    /// A seal that ends with the process. `None`: the system has no random bytes.
+    #[cfg(test)]
+    pub(crate) fn random() -> Option<Self> {
         random_key().map(|key| Self::new(&key))
     }
 
@@ -97,12 +95,8 @@ impl fmt::Debug for Seal {
 /// Why there is no seal; each says what to do.
 #[derive(Debug)]
 pub enum SealError {
-    /// The key cannot be read.
-    Read(PathBuf, io::Error),
-    /// The key cannot be made.
-    Write(PathBuf, io::Error),
-    /// The key is open to other users; its mode.
-    Loose(PathBuf, u32),
+    /// The key cannot be read or made, or is open to other users.
+    File(Problem),
     /// The file does not have the length of a key.
     Length(PathBuf),
     /// The system has no random bytes.
@@ -112,19 +106,7 @@ pub enum SealError {
 impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, error) => {
-                let path = path.display();
-                write!(f, "cannot read {path} ({error}); type: ls -l {path}")
-            }
-            Self::Write(path, error) => {
-                let path = path.display();
-                write!(f, "cannot write {path} ({error}); choose a folder with --state-dir FOLDER")
-            }
-            Self::Loose(path, mode) => {
-                let path = path.display();
-                write!(f, "{path} is open to other users (mode {mode:04o}); ")?;
-                write!(f, "type: chmod 600 {path}")
-            }
+            Self::File(problem) => problem.fmt(f),
             Self::Length(path) => {
                 let path = path.display();
                 write!(f, "{path} is not a key of {KEY_BYTES} bytes; delete it and start again, ")?;
@@ -138,7 +120,7 @@ impl fmt::Display for SealError {
 impl Error for SealError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Read(_, error) | Self::Write(_, error) => Some(error),
+            Self::File(problem) => problem.source(),
             _ => None,
         }
     }
@@ -146,17 +128,15 @@ impl Error for SealError {
 
 /// The key of a file; nothing where there is none.
 fn read_key(path: &Path) -> Result<Option<[u8; KEY_BYTES]>, SealError> {
-    let unreadable = |error| SealError::Read(path.to_owned(), error);
+    let unreadable = |error| SealError::File(Problem::Read(path.to_owned(), error));
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
     // Asked of the open file, which nobody can exchange.
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(SealError::Loose(path.to_owned(), mode));
-    }
+    let found = file.metadata().map_err(unreadable)?;
+    files::check_private(path, &found.permissions()).map_err(SealError::File)?;
     let mut key = Vec::new();
     file.take(KEY_BYTES as u64 + 1).read_to_end(&mut key).map_err(unreadable)?;
     let key = key.try_into().map_err(|_other: Vec<u8>| SealError::Length(path.to_owned()))?;
@@ -178,6 +158,7 @@ const TEXT_BYTES_MAX: usize = (Seal::PAYLOAD_BYTES_MAX + TAG_BYTES).div_ceil(3) 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

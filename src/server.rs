@@ -13,7 +13,7 @@ mod watch;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ring::rand::SecureRandom;
 
@@ -194,10 +194,6 @@ fn facts(config: &Config) -> serde_json::Value {
         "listeners": listeners,
         "publicUrl": config.public_url.as_ref().map(ToString::to_string),
     })
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn random() -> Option<[u8; 16]> {

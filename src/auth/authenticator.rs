@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::error::AuthError;
 use super::store::Store;
 use super::token::{Digest, TokenId, is_fit};
-use crate::files::Stamp;
+use crate::files::{Problem, Stamp};
 use crate::worker::lock;
 
 /// Who is asking. Sessions belong to a principal.
@@ -26,6 +26,18 @@ pub enum Principal {
         /// What the owner called it.
         name: Arc<str>,
     },
+}
+
+impl Principal {
+    /// Tells principals apart, also after a restart: without the name, which the owner may give to
+    /// another token.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Home => "home".to_owned(),
+            Self::Token { id, .. } => format!("token:{id}"),
+        }
+    }
 }
 
 impl fmt::Display for Principal {
@@ -231,7 +243,7 @@ fn read_all(sources: &TokenSources, store: &Store) -> Result<Arc<[Token]>, AuthE
 }
 
 fn read_file(path: &Path) -> Result<Vec<Token>, AuthError> {
-    let unreadable = |error| AuthError::Read(path.to_owned(), error);
+    let unreadable = |error| AuthError::File(Problem::Read(path.to_owned(), error));
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
     if mode & 0o004 != 0 {

@@ -2,19 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
+
+use crate::files::Problem;
 
 /// What went wrong with tokens on disk or in the environment.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// A file with tokens cannot be read.
-    Read(PathBuf, io::Error),
-    /// The token store cannot be written; the old one is untouched.
-    Write(PathBuf, io::Error),
-    /// The token store is open to other users of the machine (its mode).
-    Loose(PathBuf, u32),
+    /// A file with tokens cannot be read or written, or is open to other users of the machine.
+    File(Problem),
     /// The token store is not what `token add` writes.
     Broken(PathBuf, serde_json::Error),
     /// The token store was written by a newer version (its number).
@@ -36,19 +33,7 @@ pub enum AuthError {
 impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, error) => {
-                let path = path.display();
-                write!(f, "cannot read {path} ({error}); type: ls -l {path}")
-            }
-            Self::Write(path, error) => {
-                let path = path.display();
-                write!(f, "cannot write {path} ({error}); choose a folder with --state-dir FOLDER")
-            }
-            Self::Loose(path, mode) => {
-                let path = path.display();
-                write!(f, "{path} is open to other users (mode {mode:04o}); ")?;
-                write!(f, "type: chmod 600 {path}")
-            }
+            Self::File(problem) => problem.fmt(f),
             Self::Broken(path, error) => {
                 let path = path.display();
                 write!(f, "{path} is not a token store ({error}); restore it, or start anew: ")?;
@@ -94,7 +79,7 @@ impl fmt::Display for AuthError {
 impl Error for AuthError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Read(_, error) | Self::Write(_, error) => Some(error),
+            Self::File(problem) => problem.source(),
             Self::Broken(_, error) => Some(error),
             _ => None,
         }

@@ -3,14 +3,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::AuthError;
 use super::token::{Digest, TokenId, generate};
-use crate::files;
+use crate::files::{self, Problem};
 
 /// The token store of a state folder.
 #[derive(Clone, Debug)]
@@ -52,15 +51,13 @@ impl Store {
     /// Every token; none where there is no file.
     /// Errors: the file is unreadable, open to other users, broken or of a newer version.
     pub fn read(&self) -> Result<Vec<Record>, AuthError> {
-        let unreadable = |error| AuthError::Read(self.path.clone(), error);
-        let mode = match fs::metadata(&self.path) {
-            Ok(found) => found.permissions().mode() & 0o777,
+        let unreadable = |error| AuthError::File(Problem::Read(self.path.clone(), error));
+        let found = match fs::metadata(&self.path) {
+            Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(unreadable(error)),
         };
-        if mode & 0o077 != 0 {
-            return Err(AuthError::Loose(self.path.clone(), mode));
-        }
+        files::check_private(&self.path, &found.permissions()).map_err(AuthError::File)?;
         let text = fs::read_to_string(&self.path).map_err(unreadable)?;
         let content: Content = serde_json::from_str(&text)
             .map_err(|error| AuthError::Broken(self.path.clone(), error))?;
@@ -114,13 +111,14 @@ impl Store {
         serde_json::to_vec_pretty(&content)
             .map_err(io::Error::from)
             .and_then(|text| files::replace(&self.path, &text, files::PRIVATE))
-            .map_err(|error| AuthError::Write(self.path.clone(), error))
+            .map_err(|error| AuthError::File(Problem::Write(self.path.clone(), error)))
     }
 
     /// Two commands at once must not lose a token.
     fn lock(&self) -> Result<File, AuthError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        files::lock_folder(folder).map_err(|error| AuthError::Write(self.path.clone(), error))
+        files::lock_folder(folder)
+            .map_err(|error| AuthError::File(Problem::Write(self.path.clone(), error)))
     }
 }
 

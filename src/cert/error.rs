@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
+
+use crate::files::Problem;
 
 /// What is wrong with a certificate or a key.
 #[derive(Debug)]
@@ -21,10 +22,8 @@ pub enum CertError {
         /// The user that this process runs as.
         user: String,
     },
-    /// A file cannot be read for another reason.
-    Read(PathBuf, io::Error),
-    /// A file cannot be written.
-    Write(PathBuf, io::Error),
+    /// A file cannot be read or written.
+    File(Problem),
     /// A file holds no certificate in PEM; what it seems to hold instead.
     NoCertificate(PathBuf, &'static str),
     /// A file holds no private key in PEM; what it seems to hold instead.
@@ -65,7 +64,6 @@ pub enum CertError {
 }
 
 impl fmt::Display for CertError {
-    #[expect(clippy::too_many_lines, reason = "one sentence a variant, in one list")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(path) => {
@@ -78,14 +76,7 @@ impl fmt::Display for CertError {
                 write!(f, "user {user} may not read {path}{owner}; type: ")?;
                 write!(f, "sudo setfacl -R -m u:{user}:rX {path}")
             }
-            Self::Read(path, error) => {
-                let path = path.display();
-                write!(f, "cannot read {path} ({error}); type: ls -l {path}")
-            }
-            Self::Write(path, error) => {
-                let path = path.display();
-                write!(f, "cannot write {path} ({error}); choose a folder with --state-dir FOLDER")
-            }
+            Self::File(problem) => problem.fmt(f),
             Self::NoCertificate(path, instead) => {
                 write!(f, "{} holds no PEM certificate but {instead}; ", path.display())?;
                 f.write_str("give the file that begins with -----BEGIN CERTIFICATE-----")
@@ -145,7 +136,7 @@ impl fmt::Display for CertError {
 impl Error for CertError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Read(_, error) | Self::Write(_, error) => Some(error),
+            Self::File(problem) => problem.source(),
             Self::Make(error) => Some(error),
             _ => None,
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::CertError;
-use crate::files;
+use crate::files::{self, Problem};
 
 /// A certificate chain and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ impl Folder {
     /// Makes the folder where it is missing, and holds it until the handle is dropped: two starts
     /// at once must not make half a CA each.
     pub(super) fn lock(&self) -> Result<File, CertError> {
-        files::lock_folder(&self.0).map_err(|error| CertError::Write(self.0.clone(), error))
+        files::lock_folder(&self.0)
+            .map_err(|error| CertError::File(Problem::Write(self.0.clone(), error)))
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CertError> {
     fs::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => CertError::Missing(path.to_owned()),
         io::ErrorKind::PermissionDenied => not_allowed(path),
-        _ => CertError::Read(path.to_owned(), error),
+        _ => CertError::File(Problem::Read(path.to_owned(), error)),
     })
 }
 
@@ -59,7 +60,7 @@ pub(super) fn write(path: &Path, content: &str, mode: u32) -> Result<(), CertErr
         return Ok(());
     }
     files::replace(path, content.as_bytes(), mode)
-        .map_err(|error| CertError::Write(path.to_owned(), error))
+        .map_err(|error| CertError::File(Problem::Write(path.to_owned(), error)))
 }
 
 /// Warns of a key that every user of the machine can read; said once a load.

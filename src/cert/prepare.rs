@@ -13,7 +13,7 @@ use super::folder::{Files, Folder, read, write};
 use super::issue;
 use super::load::{Facts, Loaded, chain, day, first_facts, load};
 use super::names::Names;
-use crate::files::{PRIVATE, PUBLIC};
+use crate::files::{PRIVATE, PUBLIC, Problem};
 
 /// Whether the owner's clients have something to do after certificates were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ fn issue_leaf(folder: &Folder, names: &Names, now_s: i64) -> Result<(), CertErro
     let key = key_of(&leaf)?;
     let made = issue::leaf(&key, &stored.der, &stored.key, names, (now_s, not_after_s))?;
     let authority = fs::read_to_string(&authority.cert)
-        .map_err(|error| CertError::Read(authority.cert.clone(), error))?;
+        .map_err(|error| CertError::File(Problem::Read(authority.cert.clone(), error)))?;
     // With the CA behind it, one can also pin or inspect what a server sends.
     write(&leaf.cert, &format!("{made}{authority}"), PUBLIC)
 }

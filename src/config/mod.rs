@@ -19,6 +19,7 @@ pub use error::ConfigError;
 pub use flags::{CertCommand, Command, Flags, TokenAction, TokenAdd, TokenCommand, TokenList};
 pub use flags::{TokenRevoke, parse};
 pub use limits::Limits;
+pub use network::HTTPS_PORT_DEFAULT;
 pub use report::{Origin, Report, Row};
 pub use resolve::resolve;
 pub use source::Environment;

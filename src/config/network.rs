@@ -153,5 +153,6 @@ const HOST: Setting = Setting { flag: "--host", variables: &["HOST"] };
 const PORT: Setting = Setting { flag: "--port", variables: &["PORT"] };
 const HTTPS_PORT: Setting = Setting { flag: "--https-port", variables: &["HTTPS_PORT"] };
 const HTTP_PORT: Setting = Setting { flag: "--http-port", variables: &["HTTP_PORT"] };
-const HTTPS_PORT_DEFAULT: u16 = 3010;
+/// The port for https where none is chosen.
+pub const HTTPS_PORT_DEFAULT: u16 = 3010;
 const HTTP_PORT_DEFAULT: u16 = 3000;

@@ -202,9 +202,7 @@ impl Connection {
     fn options(&mut self, head: &Head, admission: &Admission, begun: Instant) -> bool {
         let route = self.front.policy.routes.get(admission.route);
         let allow = route.map_or("GET, POST, OPTIONS", |route| route.allow);
-        let mut reply =
-            Reply { status: 204, content_type: "", fields: Vec::new(), body: Vec::new() }
-                .with("Allow", allow);
+        let mut reply = Reply::empty(204).with("Allow", allow);
         Grant::preflight(head, &self.front.policy, allow, &mut reply);
         let keep = head.keep_alive && body::skip(&mut self.wire, head.framing);
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &self.front.limits);

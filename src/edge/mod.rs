@@ -192,6 +192,12 @@ impl Reply {
         }
     }
 
+    /// A reply without a body.
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
+        Self { status, content_type: "", fields: Vec::new(), body: Vec::new() }
+    }
+
     /// Adds a field with a value that was written in this program.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &'static str) -> Self {

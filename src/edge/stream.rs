@@ -7,19 +7,12 @@
 
 use std::fmt;
 use std::io;
-#[cfg(not(target_os = "linux"))]
-use std::io::{Read, Write};
-#[cfg(target_os = "linux")]
-use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
-#[cfg(not(target_os = "linux"))]
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use rustix::event::{EventfdFlags, eventfd};
+use crate::chime::Chime;
 
 /// What an event stream is to bring. Dropped when the stream has ended, for whatever reason.
 pub trait EventSource: Send {
@@ -78,64 +71,6 @@ impl Bell {
 impl fmt::Debug for Bell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Bell").field(&self.0.rung.load(Ordering::Relaxed)).finish()
-    }
-}
-
-/// A descriptor that becomes readable from another thread.
-#[cfg(target_os = "linux")]
-struct Chime(OwnedFd);
-
-#[cfg(target_os = "linux")]
-impl Chime {
-    fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?))
-    }
-
-    fn strike(&self) {
-        // Fails only when it was struck 2^64 times unheard; then it is readable all the same.
-        rustix::io::write(&self.0, &1_u64.to_ne_bytes()).unwrap_or_default();
-    }
-
-    fn hear(&self) {
-        // Nothing there means that the wake was for something else.
-        rustix::io::read(&self.0, &mut [0; 8]).unwrap_or_default();
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl AsFd for Chime {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// The same where there is no eventfd.
-#[cfg(not(target_os = "linux"))]
-struct Chime(UnixStream, UnixStream);
-
-#[cfg(not(target_os = "linux"))]
-impl Chime {
-    fn new() -> io::Result<Self> {
-        let (hammer, ear) = UnixStream::pair()?;
-        hammer.set_nonblocking(true)?;
-        ear.set_nonblocking(true)?;
-        Ok(Self(hammer, ear))
-    }
-
-    fn strike(&self) {
-        // A full pipe means that it is readable already.
-        drop((&self.0).write(&[1]));
-    }
-
-    fn hear(&self) {
-        drop((&self.1).read(&mut [0; 8]));
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl AsFd for Chime {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.1.as_fd()
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::bulletin::Filter;
+use super::bulletin::{Filter, SUBSCRIPTION_ID};
 use super::call::{Call, ProgressToken, Work};
 use super::envelope::{Envelope, supported};
 use super::input::ClientFeatures;
@@ -72,6 +72,20 @@ pub struct Response {
 impl Response {
     pub(super) fn result<R: Serialize>(id: &RequestId, result: &R) -> Self {
         Self { text: result_reply(id, result), error: None }
+    }
+
+    /// What a request gets whose id is that of another one in flight (JSON-RPC 2.0, section 4).
+    #[must_use]
+    pub fn in_use(id: &RequestId) -> Self {
+        let what = "a request with this id is still being worked on";
+        Self::error(Some(id), &RpcError::new(ErrorCode::INVALID_REQUEST, what))
+    }
+
+    /// The result of a `subscriptions/listen` that the server ends (2026-07-28, subscriptions).
+    #[must_use]
+    pub fn listened(id: &RequestId) -> Self {
+        let meta = json!({ SUBSCRIPTION_ID: id });
+        Self::result(id, &json!({ "resultType": "complete", "_meta": meta }))
     }
 
     /// An error; with the request's id, where it could be read.

@@ -148,6 +148,12 @@ pub struct Malformed {
 }
 
 impl Malformed {
+    /// A batch where the conversation's revision has none.
+    #[must_use]
+    pub fn batch() -> Self {
+        invalid(None, "batches exist in revision 2025-03-26 only")
+    }
+
     /// The reply: an error with the id, or without one (never null, which clients refuse).
     #[must_use]
     pub fn reply(&self) -> String {

@@ -14,6 +14,8 @@ pub const SERVER_NAME: &str = "local-llm-mcp";
 /// `serverInfo.version`.
 pub const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
 const SERVER_TITLE: &str = "Local language models";
+/// `resultType` of a result that is one.
+const COMPLETE: &str = "complete";
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// How long a client may keep a list: it is the same until this program is replaced.
@@ -28,6 +30,11 @@ pub(super) fn server_info(revision: Revision) -> Value {
         info.insert("title".into(), SERVER_TITLE.into());
     }
     Value::Object(info)
+}
+
+/// `_meta` of every result since 2026-07-28.
+fn meta(revision: Revision) -> Value {
+    json!({ SERVER_INFO: server_info(revision) })
 }
 
 /// What the house can do, truthfully: what is not named here answers -32601.
@@ -61,8 +68,8 @@ pub(super) fn complete(result: &mut Map<String, Value>, revision: Revision, ttl_
     if !revision.is_modern() {
         return;
     }
-    result.insert("resultType".into(), "complete".into());
-    result.insert("_meta".into(), json!({ SERVER_INFO: server_info(revision) }));
+    result.insert("resultType".into(), COMPLETE.into());
+    result.insert("_meta".into(), meta(revision));
     if let Some(ttl_ms) = ttl_ms {
         result.insert("ttlMs".into(), ttl_ms.into());
         result.insert("cacheScope".into(), "private".into());
@@ -147,24 +154,6 @@ fn named(name: &str, title: &str, description: &str, revision: Revision) -> Map<
     shape
 }
 
-/// What 2026-07-28 wants on every result, where the result is no [`Map`].
-#[derive(Debug, Serialize)]
-struct Modern {
-    #[serde(rename = "resultType")]
-    result_type: &'static str,
-    #[serde(rename = "_meta")]
-    meta: Value,
-}
-
-impl Modern {
-    fn of(revision: Revision) -> Option<Self> {
-        revision.is_modern().then(|| Self {
-            result_type: "complete",
-            meta: json!({ SERVER_INFO: server_info(revision) }),
-        })
-    }
-}
-
 /// The result of `tools/call`, as it is written.
 #[derive(Debug, Serialize)]
 pub(super) struct CallResult<'a> {
@@ -173,8 +162,10 @@ pub(super) struct CallResult<'a> {
     structured: Option<&'a RawValue>,
     #[serde(rename = "isError", skip_serializing_if = "std::ops::Not::not")]
     is_error: bool,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    modern: Option<Modern>,
+    #[serde(rename = "resultType", skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -202,11 +193,13 @@ fn block(content: &Content, revision: Revision) -> Block<'_> {
 /// The result of `tools/call`.
 pub(super) fn call_result(result: &CallToolResult, revision: Revision) -> CallResult<'_> {
     let structured = result.structured.as_ref().filter(|_| revision.has_structured_results());
+    let modern = revision.is_modern();
     CallResult {
         content: result.content.iter().map(|content| block(content, revision)).collect(),
         structured: structured.map(Structured::raw),
         is_error: result.is_error,
-        modern: Modern::of(revision),
+        result_type: modern.then_some(COMPLETE),
+        meta: modern.then(|| meta(revision)),
     }
 }
 

@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use super::error::StartError;
 use super::limits::{edge_limits, session_limits};
+use super::random;
 use super::status::Status;
-use super::{now_s, random};
 use crate::auth::{Authenticator, HostNames, Interfaces, TokenSources, machine_name};
 use crate::cert::Certificates;
 use crate::config::{Config, Listener, Scheme};
 use crate::edge::{Cors, Edge, Listening, Policy, bind, server_config};
 use crate::seal::Seal;
 use crate::session::{EndedIds, KeptSessions, LegacyTickets, Registry};
-use crate::transport::{CaPem, Health, House, Legacy, Router, Sse, Streamable, routes};
+use crate::transport::{CaPem, Health, House, Legacy, Router, Sse, Streamable, now_s, routes};
 use crate::upstream::Upstream;
 
 /// A listener with the port that it really has.
@@ -49,7 +49,8 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Begins to listen; nothing where no listener was asked for. Errors: as of `Server::start`; nothing is left running.
+    /// Begins to listen; nothing where no listener was asked for.
+    /// Errors: as of `Server::start`; nothing is left running.
     pub(super) fn start(config: &Config, ground: Ground) -> Result<Option<Self>, StartError> {
         if config.listeners.is_empty() {
             return Ok(None);
@@ -110,7 +111,7 @@ impl Network {
         }))
     }
 
-    /// Accepts nothing more, stops the calls and ends the streams.
+    /// Stops the calls and ends the streams.
     pub(super) fn close(&self) {
         self.registry.close();
         self.streamable.close();

@@ -31,8 +31,8 @@ enum Event {
     Stopped,
 }
 
-/// Serves until SIGINT or SIGTERM, or until the program that is served over stdio has gone. The first signal stops in an orderly way, a second one returns
-/// at once. Errors: [`StartError`].
+/// Serves until SIGINT or SIGTERM, or until the program that is served over stdio has gone. The
+/// first signal stops in an orderly way, a second one returns at once. Errors: [`StartError`].
 pub fn run(config: &Config) -> Result<Outcome, StartError> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     super::allocator::settle();

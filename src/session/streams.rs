@@ -32,6 +32,7 @@ pub struct Kept {
     pub revision: Revision,
     /// What its conversation carries along.
     pub talk: Talk,
+    limits: KeptLimits,
     streams: Mutex<Streams>,
     touched: Mutex<Instant>,
 }
@@ -48,11 +49,11 @@ struct Streams {
 impl Kept {
     /// A new stream for the messages of one request.
     #[must_use]
-    pub fn stream(&self, limits: &KeptLimits) -> Arc<Replay> {
+    pub fn stream(&self) -> Arc<Replay> {
         let mut streams = lock(&self.streams);
         streams.numbers += 1;
         let number = streams.numbers;
-        let stream = Replay::new(number, limits.outbox_events_max, limits.outbox_bytes_max);
+        let stream = self.replay(number);
         streams.of_requests.push(Arc::clone(&stream));
         // What has ended is kept for a client that missed its last words, for a while.
         let finished = streams.of_requests.iter().filter(|stream| stream.has_ended()).count();
@@ -66,10 +67,13 @@ impl Kept {
 
     /// The stream for what belongs to no request.
     #[must_use]
-    pub fn standing(&self, limits: &KeptLimits) -> Arc<Replay> {
+    pub fn standing(&self) -> Arc<Replay> {
         let mut streams = lock(&self.streams);
-        let new = || Replay::new(0, limits.outbox_events_max, limits.outbox_bytes_max);
-        Arc::clone(streams.standing.get_or_insert_with(new))
+        Arc::clone(streams.standing.get_or_insert_with(|| self.replay(0)))
+    }
+
+    fn replay(&self, number: u64) -> Arc<Replay> {
+        Replay::new(number, self.limits.outbox_events_max, self.limits.outbox_bytes_max)
     }
 
     /// A stream by its number.
@@ -124,12 +128,6 @@ impl KeptSessions {
         }
     }
 
-    /// The limits.
-    #[must_use]
-    pub fn limits(&self) -> &KeptLimits {
-        &self.limits
-    }
-
     /// What is kept of a session, if anything is.
     #[must_use]
     pub fn find(&self, key: &[u8; 16]) -> Option<Arc<Kept>> {
@@ -161,6 +159,7 @@ impl KeptSessions {
                     key,
                     revision,
                     talk: Talk::new(features),
+                    limits: self.limits,
                     streams: Mutex::default(),
                     touched: Mutex::new(now),
                 })

@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, OnceLock};
 
-use crate::mcp::{Asked, ClientFeatures, InFlight, Level, Reader};
+use crate::cancel::Cancel;
+use crate::mcp::{Asked, Call, ClientFeatures, InFlight, Level, Reader};
 use crate::worker::lock;
 
 /// The state of one conversation.
@@ -52,6 +53,22 @@ impl Talk {
     #[must_use]
     pub fn level(&self) -> Level {
         lock(&self.level).unwrap_or(Level::Warning)
+    }
+
+    /// Enters a request of this conversation and gives it what the conversation knows. `None`: one
+    /// with its id is in flight already.
+    #[must_use]
+    pub fn begin(&self, call: &mut Call) -> Option<Cancel> {
+        let cancel = self.in_flight.enter(&call.id)?;
+        call.features = self.features();
+        call.log_level = Some(self.level());
+        Some(cancel)
+    }
+
+    /// Begins or stops to want a resource, once something tells it.
+    /// Errors: too many are wanted already.
+    pub fn want(&self, uri: &str, wanted: bool) -> Result<(), String> {
+        self.reader.get().map_or(Ok(()), |reader| reader.want(uri, wanted))
     }
 
     /// Whether nothing would be lost with it.

@@ -101,14 +101,10 @@ impl LegacyTickets {
     }
 }
 
-/// The same after a restart, and without the name, which the owner may give to another token.
 fn digest_of(principal: &Principal) -> [u8; 8] {
-    let text = match principal {
-        Principal::Home => "home".to_owned(),
-        Principal::Token { id, .. } => format!("token:{id}"),
-    };
     let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().zip(digest(&SHA256, text.as_bytes()).as_ref()) {
+    let identity = principal.identity();
+    for (to, from) in bytes.iter_mut().zip(digest(&SHA256, identity.as_bytes()).as_ref()) {
         *to = *from;
     }
     bytes

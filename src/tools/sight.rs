@@ -78,29 +78,11 @@ mod tests {
     use super::*;
     use crate::upstream::{Kind, ModelState, ModelType};
 
-    fn model(id: &str, state: ModelState) -> Model {
-        Model {
-            id: id.to_owned(),
-            name: None,
-            model_type: ModelType::Llm,
-            state,
-            context_length: None,
-            max_context_length: None,
-            parameters: None,
-            quantization: None,
-            format: None,
-            architecture: None,
-            publisher: None,
-            size_bytes: None,
-            vision: None,
-            tool_use: None,
-            reasoning: None,
-            instances: Vec::new(),
-        }
-    }
-
     fn up(models: &[(&str, ModelState)]) -> Sight {
-        let models = models.iter().map(|(id, state)| model(id, *state)).collect();
+        let model = |(id, state): &(&str, ModelState)| {
+            Model::named((*id).to_owned(), ModelType::Llm, *state)
+        };
+        let models = models.iter().map(model).collect();
         Sight { models: Ok(ModelList { kind: Kind::LmStudio, models }), reachable: Some(true) }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::event_stream::{EVENT_STREAM_FIELDS, EventId, FIRST_COMMENT, event, prime};
+use super::event_stream::{EVENT_STREAM_FIELDS, EventId, FIRST_COMMENT, event, prime, pull};
 use super::house::House;
 use crate::cancel::Cancel;
 use crate::edge::{Bell, EventSource, Exchange, Pull, Reply};
 use crate::mcp::{ErrorCode, InputRequest, Peer, Response, Revision, RpcError};
-use crate::session::{Heard, Kept, KeptSessions, Next, Outbox, Replay, ReplayReader, Sent};
+use crate::session::{Heard, Kept, KeptSessions, Outbox, Replay, ReplayReader, Sent};
 use crate::worker::lock;
 
 /// What a client takes (`Accept`).
@@ -70,6 +70,22 @@ impl Answer {
         Arc::new(Self { house, exchange, sink: OnceLock::new(), accepts, session })
     }
 
+    /// Answers with a response that is there already: in one piece, unless the client takes only
+    /// streams.
+    pub(super) fn at_once(
+        house: &Arc<House>,
+        exchange: Exchange,
+        accepts: Accepts,
+        response: Response,
+        revision: Revision,
+        session: impl FnOnce() -> Option<InSession>,
+    ) {
+        if accepts.json {
+            return exchange.respond(reply(response, revision));
+        }
+        Self::new(Arc::clone(house), exchange, accepts, session()).finish(Some(response), revision);
+    }
+
     /// Answers as a stream from here on, if the client takes one.
     pub(super) fn stream(&self) -> bool {
         if self.sink.get().is_some() {
@@ -83,7 +99,7 @@ impl Answer {
         let heartbeat = self.house.heartbeat();
         let (sink, source): (_, Box<dyn EventSource>) = match &self.session {
             Some(InSession { kept, sessions }) => {
-                let stream = kept.stream(sessions.limits());
+                let stream = kept.stream();
                 let source = KeptSource::new(&stream, 0, kept, sessions, heartbeat);
                 (Sink::Kept(stream), Box::new(source))
             }
@@ -206,19 +222,13 @@ impl EventSource for OnceSource {
     }
 
     fn pull(&mut self, out: &mut Vec<u8>) -> Pull {
-        match self.sent.next() {
-            Next::Message(message) => {
-                self.begun = true;
-                event("message", &message, out);
-                Pull::Some
-            }
-            Next::Nothing if !self.begun => {
-                self.begun = true;
+        let begun = std::mem::replace(&mut self.begun, true);
+        match pull(&self.sent, out) {
+            Pull::None if !begun => {
                 out.extend_from_slice(FIRST_COMMENT);
                 Pull::Some
             }
-            Next::Nothing => Pull::None,
-            Next::End => Pull::End,
+            brought => brought,
         }
     }
 

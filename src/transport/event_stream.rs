@@ -1,5 +1,8 @@
 //! Event framing (HTML, "Server-sent events"): pure text, one event a message.
 
+use crate::edge::Pull;
+use crate::session::{Next, Sent};
+
 /// The fields of every event stream: nothing on the way may buffer, cache or rewrite it.
 pub(super) const EVENT_STREAM_FIELDS: &[(&str, &str)] =
     &[("Cache-Control", "no-cache, no-transform"), ("X-Accel-Buffering", "no")];
@@ -16,6 +19,18 @@ pub(super) fn event(name: &str, data: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\ndata: ");
     out.extend_from_slice(data.as_bytes());
     out.extend_from_slice(b"\n\n");
+}
+
+/// Brings the next message that waits, as an event.
+pub(super) fn pull(sent: &Sent, out: &mut Vec<u8>) -> Pull {
+    match sent.next() {
+        Next::Message(message) => {
+            event("message", &message, out);
+            Pull::Some
+        }
+        Next::Nothing => Pull::None,
+        Next::End => Pull::End,
+    }
 }
 
 /// Where a client stands in a stream: which one, and the number of the last message.

@@ -50,8 +50,21 @@ pub(super) struct Carried<'a> {
 }
 
 impl House {
-    /// Runs a call on this thread; a panic is a reply too.
-    pub(super) fn run(&self, call: &Call, carried: &Carried<'_>, peer: &dyn Peer) -> Response {
+    /// Runs a call on this thread; a panic is a reply too. A call that was cancelled before `leave`,
+    /// which takes it out of those in flight, gets none (all revisions, cancellation).
+    pub(super) fn run(
+        &self,
+        call: &Call,
+        carried: &Carried<'_>,
+        peer: &dyn Peer,
+        leave: impl FnOnce(),
+    ) -> Option<Response> {
+        let response = (!carried.cancel.is_fired()).then(|| self.respond(call, carried, peer));
+        leave();
+        response.filter(|_| !carried.cancel.is_fired())
+    }
+
+    fn respond(&self, call: &Call, carried: &Carried<'_>, peer: &dyn Peer) -> Response {
         let begun = Instant::now();
         let with = Conversation {
             revision: carried.revision,
@@ -95,7 +108,8 @@ impl fmt::Debug for House {
     }
 }
 
-/// Seconds since 1970.
-pub(super) fn now_s() -> u64 {
+/// Seconds since 1970, as ids and sealed states count them.
+#[must_use]
+pub fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -67,24 +67,12 @@ impl Lanes {
         cancel: &Cancel,
         run: impl FnOnce() + Send + 'static,
     ) -> Result<(), PoolFull> {
-        let cancel = cancel.clone();
-        let stale = move || cancel.is_fired();
+        let place = (lane == Lane::Quick).then(|| self.place_at_once()).flatten();
+        let Some(place) = place else { return self.submit_elsewhere(lane, cancel, run) };
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let submitted = match lane {
-            Lane::Slow => self.slow.submit(run, stale),
-            Lane::Quick => match self.place_at_once() {
-                Some(place) => {
-                    run();
-                    drop(place);
-                    Ok(())
-                }
-                None => self.quick.submit(run, stale),
-            },
-        };
-        if submitted.is_err() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        submitted
+        run();
+        drop(place);
+        Ok(())
     }
 
     /// Runs a call on its lane, never on this thread: it has more to do than to wait for a quick
@@ -98,10 +86,11 @@ impl Lanes {
         let cancel = cancel.clone();
         let stale = move || cancel.is_fired();
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let submitted = match lane {
-            Lane::Slow => self.slow.submit(run, stale),
-            Lane::Quick => self.quick.submit(run, stale),
+        let pool = match lane {
+            Lane::Slow => &self.slow,
+            Lane::Quick => &self.quick,
         };
+        let submitted = pool.submit(run, stale);
         if submitted.is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }

@@ -11,11 +11,13 @@ use std::time::Instant;
 use super::answer::{Accepts, Answer, InSession, KeptSource, reply};
 use super::event_stream::{EVENT_STREAM_FIELDS, EventId};
 use super::house::{Carried, House, now_s};
-use super::streamable::{accepted, principal, problem};
+use super::replies::{problem, refusal};
+use super::streamable::identity;
 use crate::cancel::{Cancel, Reason};
 use crate::edge::{Exchange, HeaderText, Reply};
 use crate::mcp::{
-    Call, ErrorCode, Filter, Lane, Message, RequestId, Response, Revision, RpcError, Step,
+    Call, ErrorCode, Filter, Lane, Malformed, Message, RequestId, Response, Revision, RpcError,
+    Step,
 };
 use crate::observe::escaped;
 use crate::session::{Kept, KeptSessions, LegacyTickets, Ticket};
@@ -53,11 +55,10 @@ impl Legacy {
             Err(refusal) => return exchange.respond(refusal),
         };
         match self.note(&ticket, message) {
-            Noted::Nothing => exchange.respond(accepted()),
+            Noted::Nothing => exchange.respond(Reply::empty(202)),
             Noted::Reply(response) => {
-                let session = (!accepts.json).then(|| self.in_session(&ticket));
-                Answer::new(Arc::clone(&self.house), exchange, accepts, session)
-                    .finish(Some(response), ticket.revision);
+                let session = || Some(self.in_session(self.keep(&ticket)));
+                Answer::at_once(&self.house, exchange, accepts, response, ticket.revision, session);
             }
             Noted::Call(call, cancel, kept) => {
                 let lane = call.lane;
@@ -78,9 +79,8 @@ impl Legacy {
             Err(refusal) => return exchange.respond(refusal),
         };
         if !ticket.revision.has_batches() {
-            let what = "batches exist in revision 2025-03-26 only";
-            let error = RpcError::new(ErrorCode::INVALID_REQUEST, what);
-            return exchange.respond(refusal(400, None, &error));
+            let body = Malformed::batch().reply().into_bytes();
+            return exchange.respond(Reply::json(400, body));
         }
         let mut parts = Vec::new();
         let mut lane = Lane::Quick;
@@ -97,7 +97,7 @@ impl Legacy {
             }
         }
         if parts.is_empty() {
-            return exchange.respond(accepted());
+            return exchange.respond(Reply::empty(202));
         }
         let kept = self.keep(&ticket);
         self.run(exchange, parts, &kept, accepts, lane, true);
@@ -129,7 +129,7 @@ impl Legacy {
         };
         let kept = self.keep(&ticket);
         self.tell_changes(&kept);
-        let standing = kept.standing(self.sessions.limits());
+        let standing = kept.standing();
         let (stream, from) = match last {
             None => {
                 let unread = standing.unread_number();
@@ -157,10 +157,8 @@ impl Legacy {
             Ok(ticket) => {
                 self.tickets.end(&ticket, now_s());
                 self.sessions.end(&ticket.nonce);
-                log::info!("a client ended its session");
-                let done =
-                    Reply { status: 204, content_type: "", fields: Vec::new(), body: Vec::new() };
-                exchange.respond(done);
+                log::info!("session={} ended by its client", ticket.short());
+                exchange.respond(Reply::empty(204));
             }
             Err(refusal) => exchange.respond(refusal),
         }
@@ -175,12 +173,11 @@ impl Legacy {
         }
         let step = self.house.dispatcher.step(message, Revision::NEWEST, None);
         let Step::Initialized { revision, features, client, reply: response } = step else {
-            let response = match step {
-                Step::Reply(response) => Some(response),
-                _ => None,
+            let Step::Reply(response) = step else {
+                return log::error!("initialize led to no reply; please report it");
             };
-            return Answer::new(Arc::clone(&self.house), exchange, accepts, None)
-                .finish(response, Revision::NEWEST);
+            let revision = Revision::NEWEST;
+            return Answer::at_once(&self.house, exchange, accepts, response, revision, || None);
         };
         let principal = exchange.admitted.principal.clone();
         let Some((principal, random)) = principal.zip((self.house.settings.random)()) else {
@@ -215,8 +212,8 @@ impl Legacy {
         self.sessions.keep(ticket.nonce, ticket.revision, ticket.features, Instant::now())
     }
 
-    fn in_session(&self, ticket: &Ticket) -> InSession {
-        InSession { kept: self.keep(ticket), sessions: Arc::clone(&self.sessions) }
+    fn in_session(&self, kept: Arc<Kept>) -> InSession {
+        InSession { kept, sessions: Arc::clone(&self.sessions) }
     }
 
     /// Notes what a message changes in its session, and says what is left to do for it.
@@ -226,17 +223,9 @@ impl Legacy {
             Step::Initialized { reply, .. } => Noted::Reply(reply),
             Step::Call(mut call) => {
                 let kept = self.keep(ticket);
-                match kept.talk.in_flight.enter(&call.id) {
-                    Some(cancel) => {
-                        call.features = ticket.features;
-                        call.log_level = Some(kept.talk.level());
-                        Noted::Call(call, cancel, kept)
-                    }
-                    None => {
-                        let what = "a request with this id is still being worked on";
-                        let error = RpcError::new(ErrorCode::INVALID_REQUEST, what);
-                        Noted::Reply(Response::error(Some(&call.id), &error))
-                    }
+                match kept.talk.begin(&mut call) {
+                    Some(cancel) => Noted::Call(call, cancel, kept),
+                    None => Noted::Reply(Response::in_use(&call.id)),
                 }
             }
             Step::Cancel(id) => {
@@ -252,10 +241,9 @@ impl Legacy {
             Step::Subscribe { uri, wanted, reply } => {
                 let kept = self.keep(ticket);
                 self.tell_changes(&kept);
-                if let Some(Err(why)) =
-                    kept.talk.reader.get().map(|reader| reader.want(&uri, wanted))
-                {
-                    log::warn!("a subscription was not taken: {why}");
+                // A resource that cannot be watched any more is one that does not change.
+                if let Err(why) = kept.talk.want(&uri, wanted) {
+                    log::warn!("session={}: {why}", ticket.short());
                 }
                 Noted::Reply(reply)
             }
@@ -272,10 +260,10 @@ impl Legacy {
     /// From now on the session hears of the changes that it wants.
     fn tell_changes(&self, kept: &Arc<Kept>) {
         kept.talk.reader.get_or_init(|| {
-            let (told, limits) = (Arc::downgrade(kept), *self.sessions.limits());
+            let told = Arc::downgrade(kept);
             self.house.bulletin.read(Filter::lists(), move |change| {
                 if let Some(kept) = told.upgrade() {
-                    kept.standing(&limits).push(change.notification(None));
+                    kept.standing().push(change.notification(None));
                 }
             })
         });
@@ -291,8 +279,8 @@ impl Legacy {
         lane: Lane,
         batch: bool,
     ) {
-        let principal = principal(exchange.admitted.principal.as_ref());
-        let session = InSession { kept: Arc::clone(kept), sessions: Arc::clone(&self.sessions) };
+        let principal = identity(&exchange.admitted);
+        let session = self.in_session(Arc::clone(kept));
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, Some(session));
         if lane == Lane::Slow || !accepts.json {
             answer.stream();
@@ -308,14 +296,16 @@ impl Legacy {
             let respond = |call: &Call, cancel: &Cancel| {
                 let revision = own_kept.revision;
                 let carried = Carried { revision, cancel, principal: &principal };
-                let response =
-                    (!cancel.is_fired()).then(|| own.house.run(call, &carried, &*answering));
-                response.filter(|_| !cancel.is_fired())
+                let leave = || own_kept.talk.in_flight.leave(&call.id);
+                own.house.run(call, &carried, &*answering, leave)
             };
             own.respond(&running, &own_kept, &answering, batch, respond);
         };
         if self.house.lanes.submit(lane, &fired, run).is_err() {
-            let busy = |call: &Call, _: &Cancel| Some(House::busy(call, kept.revision));
+            let busy = |call: &Call, _: &Cancel| {
+                kept.talk.in_flight.leave(&call.id);
+                Some(House::busy(call, kept.revision))
+            };
             self.respond(&parts, kept, &answer, batch, busy);
         }
     }
@@ -333,11 +323,7 @@ impl Legacy {
         for part in parts {
             let response = match part {
                 Part::Done(response) => Some(response.clone()),
-                Part::Call(call, cancel) => {
-                    let response = respond(call, cancel);
-                    kept.talk.in_flight.leave(&call.id);
-                    response
-                }
+                Part::Call(call, cancel) => respond(call, cancel),
             };
             if batch {
                 whole.extend(response.and_then(|response| answer.send_one(response)));
@@ -380,8 +366,4 @@ fn request_id(message: &Message) -> Option<&RequestId> {
         Message::Request { id, .. } => Some(id),
         _ => None,
     }
-}
-
-fn refusal(status: u16, id: Option<&RequestId>, error: &RpcError) -> Reply {
-    Reply::json(status, Response::error(id, error).text.into_bytes())
 }

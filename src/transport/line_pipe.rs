@@ -1,41 +1,19 @@
 //! Lines over a pair of descriptors: one reader that can be woken, one queue with one writer.
 //!
-//! Nothing here blocks for ever: both ends are polled together with a [`Wake`]. Knows no JSON.
+//! Nothing here blocks for ever: both ends are polled together with a [`Chime`] that is
+//! never heard: once struck, it ends every poll. Knows no JSON.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use crate::chime::Chime;
 use crate::worker::lock;
-
-/// Ends a poll from another thread, for good.
-#[derive(Debug)]
-pub(super) struct Wake {
-    hammer: UnixStream,
-    ear: UnixStream,
-}
-
-impl Wake {
-    /// Errors: the system has no descriptors left.
-    pub(super) fn new() -> io::Result<Arc<Self>> {
-        let (hammer, ear) = UnixStream::pair()?;
-        hammer.set_nonblocking(true)?;
-        ear.set_nonblocking(true)?;
-        Ok(Arc::new(Self { hammer, ear }))
-    }
-
-    pub(super) fn strike(&self) {
-        // Full, it has been struck before.
-        (&self.hammer).write(&[1]).unwrap_or_default();
-    }
-}
 
 /// What a line was.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,14 +27,14 @@ pub(super) enum Line {
 /// Reads lines until the end, or until it is woken.
 pub(super) struct LineReader {
     input: OwnedFd,
-    wake: Arc<Wake>,
+    wake: Arc<Chime>,
     splitter: Splitter,
     buffer: Box<[u8]>,
     ended: bool,
 }
 
 impl LineReader {
-    pub(super) fn new(input: OwnedFd, wake: Arc<Wake>, line_bytes_max: usize) -> Self {
+    pub(super) fn new(input: OwnedFd, wake: Arc<Chime>, line_bytes_max: usize) -> Self {
         let splitter = Splitter::new(line_bytes_max);
         Self { input, wake, splitter, buffer: vec![0; READ_BYTES].into(), ended: false }
     }
@@ -232,7 +210,7 @@ impl LineQueue {
 
     /// Writes every line until the queue is closed and empty, or `wake` is struck. Errors: the
     /// output is broken, as when the other end has gone.
-    pub(super) fn write_to(&self, output: &OwnedFd, wake: &Wake) -> Result<(), Errno> {
+    pub(super) fn write_to(&self, output: &OwnedFd, wake: &Chime) -> Result<(), Errno> {
         let mut result = Ok(());
         while let Some(line) = self.next() {
             let mut bytes = line.into_bytes();
@@ -261,7 +239,7 @@ impl fmt::Debug for LineQueue {
 
 /// Writes in pieces that fit when a poll says so, since the descriptor may block. `false`: cut
 /// short by `wake`.
-fn write_all(output: &OwnedFd, wake: &Wake, mut bytes: &[u8]) -> Result<bool, Errno> {
+fn write_all(output: &OwnedFd, wake: &Chime, mut bytes: &[u8]) -> Result<bool, Errno> {
     while !bytes.is_empty() {
         match readiness(PollFd::new(output, PollFlags::OUT), wake)? {
             Ready { other: true, .. } => {}
@@ -285,8 +263,8 @@ struct Ready {
 }
 
 /// Waits until there is something to do, or a signal came.
-fn readiness(other: PollFd<'_>, wake: &Wake) -> Result<Ready, Errno> {
-    let mut polled = [other, PollFd::new(&wake.ear, PollFlags::IN)];
+fn readiness(other: PollFd<'_>, wake: &Chime) -> Result<Ready, Errno> {
+    let mut polled = [other, PollFd::new(wake, PollFlags::IN)];
     match poll(&mut polled, None) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error),
@@ -304,6 +282,7 @@ const WRITE_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
     use super::*;
@@ -334,7 +313,7 @@ mod tests {
     fn a_writer_whose_reader_sleeps_is_cut_short() {
         let (near, far) = UnixStream::pair().unwrap();
         let queue = LineQueue::new(2, 10);
-        let wake = Wake::new().unwrap();
+        let wake = Arc::new(Chime::new().unwrap());
         queue.reply("x".repeat(1 << 22));
         assert!(!queue.notice("dropped".to_owned()));
         let (own, bell) = (Arc::clone(&queue), Arc::clone(&wake));

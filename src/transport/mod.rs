@@ -12,6 +12,7 @@ mod lanes;
 mod legacy;
 mod line_pipe;
 mod page;
+mod replies;
 mod sse;
 mod stdio;
 mod streamable;
@@ -23,7 +24,7 @@ use crate::edge::{Access, Exchange, Handler, Route};
 
 pub use ca::CaPem;
 pub use health::{Health, HealthSource};
-pub use house::{House, HouseSettings};
+pub use house::{House, HouseSettings, now_s};
 pub use lanes::{LaneLimits, Lanes};
 pub use legacy::Legacy;
 pub use sse::Sse;

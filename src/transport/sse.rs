@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::event_stream::{EVENT_STREAM_FIELDS, event};
+use super::event_stream::{EVENT_STREAM_FIELDS, event, pull};
 use super::house::{Carried, House};
+use super::replies::{check_media_type, problem};
 use crate::cancel::{Cancel, Hook, Reason};
 use crate::edge::{Bell, EventSource, Exchange, Pull, Reply};
 use crate::mcp::{
-    Call, ErrorCode, Filter, Incoming, InputRequest, Malformed, Message, Peer, Revision, RpcError,
-    Step, error_reply, read,
+    Call, Filter, Incoming, InputRequest, Malformed, Message, Peer, Response, Revision, Step, read,
 };
 use crate::observe::escaped;
-use crate::session::{Ended, Next, Refused, Registry, Sent, Session, SessionId};
+use crate::session::{Ended, Refused, Registry, Sent, Session, SessionId};
 
 /// The transport.
 pub struct Sse {
@@ -104,23 +104,14 @@ impl Sse {
             .ok_or_else(|| {
                 problem(404, "session_unknown", "this session has ended; open GET /sse again")
             })?;
-        let media_type = head.field("content-type").and_then(|value| value.split(';').next());
-        if !media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
-            return Err(problem(415, "media_type", "send application/json"));
-        }
+        check_media_type(head)?;
         let malformed = |malformed: Malformed| Reply::json(400, malformed.reply().into_bytes());
         match read(&exchange.body, self.house.settings.body_values_max).map_err(malformed)? {
             Incoming::One(message) => Ok((session, vec![Ok(message)])),
             Incoming::Batch(messages) if session.revision().has_batches() => {
                 Ok((session, messages))
             }
-            Incoming::Batch(_) => {
-                let error = RpcError::new(
-                    ErrorCode::INVALID_REQUEST,
-                    "batches exist in revision 2025-03-26 only",
-                );
-                Err(malformed(Malformed { id: None, error }))
-            }
+            Incoming::Batch(_) => Err(malformed(Malformed::batch())),
         }
     }
 
@@ -136,17 +127,9 @@ impl Sse {
                 self.tell_changes(session);
                 Some(Noted::Reply(reply.text))
             }
-            Step::Call(mut call) => Some(match session.talk.in_flight.enter(&call.id) {
-                Some(cancel) => {
-                    call.features = session.talk.features();
-                    call.log_level = Some(session.talk.level());
-                    Noted::Call(call, cancel)
-                }
-                None => {
-                    let what = "a request with this id is still being worked on";
-                    let error = RpcError::new(ErrorCode::INVALID_REQUEST, what);
-                    Noted::Reply(error_reply(Some(&call.id), &error))
-                }
+            Step::Call(mut call) => Some(match session.talk.begin(&mut call) {
+                Some(cancel) => Noted::Call(call, cancel),
+                None => Noted::Reply(Response::in_use(&call.id).text),
             }),
             Step::Cancel(id) => {
                 session.talk.in_flight.cancel(&id, Reason::Requested);
@@ -158,9 +141,8 @@ impl Sse {
             }
             Step::Subscribe { uri, wanted, reply } => {
                 self.tell_changes(session);
-                let want = session.talk.reader.get().map(|reader| reader.want(&uri, wanted));
                 // A resource that cannot be watched any more is one that does not change.
-                if let Some(Err(why)) = want {
+                if let Err(why) = session.talk.want(&uri, wanted) {
                     log::warn!("session={}: {why}", session.id().short());
                 }
                 Some(Noted::Reply(reply.text))
@@ -203,13 +185,12 @@ impl Sse {
 
     /// Runs on a lane's thread.
     fn run(&self, session: &Session, call: &Call, cancel: &Cancel) {
-        let principal = session.principal().to_string();
+        let principal = session.principal().identity();
         let carried = Carried { revision: session.revision(), cancel, principal: &principal };
         let peer = SsePeer { sse: self, session };
-        let reply = (!cancel.is_fired()).then(|| self.house.run(call, &carried, &peer));
-        session.talk.in_flight.leave(&call.id);
-        // A cancelled request gets no response (all revisions with a handshake, cancellation).
-        if let Some(reply) = reply.filter(|_| !cancel.is_fired()) {
+        let leave = || session.talk.in_flight.leave(&call.id);
+        let reply = self.house.run(call, &carried, &peer, leave);
+        if let Some(reply) = reply {
             self.send(session, reply.text);
         }
     }
@@ -264,14 +245,7 @@ impl EventSource for Stream {
             event("endpoint", &endpoint, out);
             return Pull::Some;
         }
-        match self.sent.next() {
-            Next::Message(message) => {
-                event("message", &message, out);
-                Pull::Some
-            }
-            Next::Nothing => Pull::None,
-            Next::End => Pull::End,
-        }
+        pull(&self.sent, out)
     }
 
     fn heartbeat(&self) -> Duration {
@@ -309,9 +283,4 @@ impl Peer for SsePeer<'_> {
 /// The value of `sessionId` in a query.
 fn session_id(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("sessionId=")).filter(|id| !id.is_empty())
-}
-
-fn problem(status: u16, code: &str, what: &str) -> Reply {
-    let body = serde_json::json!({ "error": code, "error_description": what });
-    Reply::json(status, body.to_string().into_bytes())
 }

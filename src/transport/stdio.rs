@@ -9,14 +9,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::house::{Carried, House};
-use super::line_pipe::{Line, LineQueue, LineReader, Wake};
+use super::line_pipe::{Line, LineQueue, LineReader};
 use crate::cancel::{Cancel, Reason};
+use crate::chime::Chime;
 use crate::mcp::{
-    Call, ClientFeatures, Envelope, ErrorCode, Filter, Incoming, InputRequest, Lane, Message, Peer,
-    Reader, RequestId, Revision, RpcError, Step, error_reply, read, result_reply,
+    Call, ClientFeatures, Envelope, ErrorCode, Filter, Incoming, InputRequest, Lane, Malformed,
+    Message, Peer, Reader, RequestId, Response, Revision, RpcError, Step, error_reply, read,
 };
 use crate::observe::escaped;
 use crate::session::Talk;
@@ -35,8 +36,8 @@ pub struct StdioLimits {
 pub struct Stdio {
     conversation: Arc<Conversation>,
     stopping: Cancel,
-    reading: Arc<Wake>,
-    writing: Arc<Wake>,
+    reading: Arc<Chime>,
+    writing: Arc<Chime>,
     reader: Mutex<Option<Worker>>,
     writer: Mutex<Option<Worker>>,
 }
@@ -51,7 +52,8 @@ impl Stdio {
         left: impl FnOnce(bool) + Send + 'static,
     ) -> io::Result<Self> {
         let conversation = Arc::new(Conversation::new(house, limits.line_bytes_max));
-        let (reading, writing, stopping) = (Wake::new()?, Wake::new()?, Cancel::new());
+        let (reading, writing, stopping) =
+            (Arc::new(Chime::new()?), Arc::new(Chime::new()?), Cancel::new());
         let (lines, wake, gone) =
             (Arc::clone(&conversation.lines), Arc::clone(&writing), Arc::clone(&reading));
         let writer = Worker::spawn("stdio-out", OUT_STACK_BYTES, move || {
@@ -176,10 +178,7 @@ impl Conversation {
                     }
                 }
             }
-            Ok(Incoming::Batch(_)) => {
-                let what = "batches exist in revision 2025-03-26 only".to_owned();
-                self.refuse(None, ErrorCode::INVALID_REQUEST, what);
-            }
+            Ok(Incoming::Batch(_)) => self.lines.reply(Malformed::batch().reply()),
         }
     }
 
@@ -226,9 +225,8 @@ impl Conversation {
             }
             Step::Subscribe { uri, wanted, reply } => {
                 self.tell_changes();
-                let want = self.talk.reader.get().map(|reader| reader.want(&uri, wanted));
                 // A resource that cannot be watched any more is one that does not change.
-                if let Some(Err(why)) = want {
+                if let Err(why) = self.talk.want(&uri, wanted) {
                     log::warn!("stdio: {why}");
                 }
                 self.lines.reply(reply.text);
@@ -253,7 +251,7 @@ impl Conversation {
     /// change that passes the filter, until the client cancels the request.
     fn listen(&self, id: RequestId, filter: Filter) {
         if self.talk.in_flight.enter(&id).is_none() {
-            return self.refuse(Some(&id), ErrorCode::INVALID_REQUEST, IN_USE.to_owned());
+            return self.lines.reply(Response::in_use(&id).text);
         }
         let mut listening = lock(&self.listening);
         let limit = self.house.settings.listens_max;
@@ -275,13 +273,14 @@ impl Conversation {
     }
 
     fn call(self: &Arc<Self>, mut call: Box<Call>, revision: Revision) {
-        let Some(cancel) = self.talk.in_flight.enter(&call.id) else {
-            return self.refuse(Some(&call.id), ErrorCode::INVALID_REQUEST, IN_USE.to_owned());
+        let begun = if revision.is_modern() {
+            self.talk.in_flight.enter(&call.id)
+        } else {
+            self.talk.begin(&mut call)
         };
-        if !revision.is_modern() {
-            call.features = self.talk.features();
-            call.log_level = Some(self.talk.level());
-        }
+        let Some(cancel) = begun else {
+            return self.lines.reply(Response::in_use(&call.id).text);
+        };
         let call = Arc::<Call>::from(call);
         let leaving = cancel.clone();
         let leaves = (call.lane == Lane::Slow).then(|| {
@@ -304,10 +303,8 @@ impl Conversation {
     /// Runs on a lane's thread.
     fn run(&self, call: &Call, revision: Revision, cancel: &Cancel) {
         let carried = Carried { revision, cancel, principal: "stdio" };
-        let reply = (!cancel.is_fired()).then(|| self.house.run(call, &carried, self));
-        self.talk.in_flight.leave(&call.id);
-        // A cancelled request gets no response (all revisions, cancellation).
-        if let Some(reply) = reply.filter(|_| !cancel.is_fired()) {
+        let leave = || self.talk.in_flight.leave(&call.id);
+        if let Some(reply) = self.house.run(call, &carried, self, leave) {
             self.lines.reply(reply.text);
         }
     }
@@ -317,7 +314,7 @@ impl Conversation {
     }
 
     /// The client has gone: what generates is stopped, the rest may finish.
-    fn left(&self, limit: Duration, writing: &Wake) {
+    fn left(&self, limit: Duration, writing: &Chime) {
         let deadline = Instant::now() + limit;
         self.lines.hurry();
         self.gone.fire(Reason::ClientLeft);
@@ -326,17 +323,13 @@ impl Conversation {
     }
 
     /// Stops what still runs and writes what waits, until `deadline`.
-    fn end(&self, reason: Reason, deadline: Instant, writing: &Wake) {
+    fn end(&self, reason: Reason, deadline: Instant, writing: &Chime) {
         self.talk.in_flight.cancel_all(reason);
         self.running.wait_for_none(deadline);
         let all: Vec<_> = lock(&self.listening).drain().collect();
         for (id, listening) in all {
             *lock(&listening.open) = false;
-            let result = json!({
-                "resultType": "complete",
-                "_meta": { "io.modelcontextprotocol/subscriptionId": id },
-            });
-            self.lines.reply(result_reply(&id, &result));
+            self.lines.reply(Response::listened(&id).text);
         }
         self.lines.close();
         if !self.lines.wait_written(deadline) {
@@ -392,7 +385,6 @@ impl Drop for Place {
     }
 }
 
-const IN_USE: &str = "a request with this id is still being worked on";
 /// JSON of a client is parsed on it, and quick answers are made.
 const IN_STACK_BYTES: usize = 512 * 1024;
 const OUT_STACK_BYTES: usize = 64 * 1024;

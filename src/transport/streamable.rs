@@ -5,19 +5,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-
-use serde_json::{Value, json};
+use std::time::Duration;
 
 use super::answer::{Accepts, Answer, OnceSource, reply};
 use super::era::{self, Era, Fields};
 use super::event_stream::EVENT_STREAM_FIELDS;
 use super::house::{Carried, House};
 use super::legacy::Legacy;
+use super::replies::{check_media_type, problem, refusal};
 use crate::cancel::Reason;
-use crate::edge::{Bell, EventSource, Exchange, Method, Pull, Reply};
+use crate::edge::{Admitted, Bell, EventSource, Exchange, Method, Pull, Reply};
 use crate::mcp::{
     Call, Envelope, ErrorCode, Filter, InFlight, Incoming, Lane, Malformed, Message, Reader,
-    RequestId, Response, Revision, RpcError, Step, error_reply, read, result_reply,
+    RequestId, Response, Revision, RpcError, Step, read,
 };
 use crate::session::{Outbox, Refused};
 use crate::worker::lock;
@@ -62,9 +62,8 @@ impl Streamable {
     fn post(self: &Arc<Self>, exchange: Exchange) {
         let admitted = Arc::clone(&exchange.admitted);
         let head = &admitted.head;
-        let media_type = head.field("content-type").and_then(|value| value.split(';').next());
-        if !media_type.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
-            return exchange.respond(problem(415, "media_type", "send application/json"));
+        if let Err(refusal) = check_media_type(head) {
+            return exchange.respond(refusal);
         }
         if let Some(name) = ONCE.iter().find(|name| head.has_twice(name)) {
             let what = format!("the header {name} came twice");
@@ -75,31 +74,34 @@ impl Streamable {
             let what = "accept application/json and text/event-stream";
             return exchange.respond(problem(406, "not_acceptable", what));
         }
-        match read(&exchange.body, self.house.settings.body_values_max) {
-            Err(malformed) => {
-                exchange.respond(Reply::json(400, malformed.reply().into_bytes()));
-            }
+        let body = match read(&exchange.body, self.house.settings.body_values_max) {
+            Ok(Incoming::One(message)) => Ok(message),
             Ok(Incoming::Batch(messages)) => match whole(messages) {
-                Ok(messages) => self.legacy.batch(exchange, messages, accepts),
-                Err(malformed) => {
-                    exchange.respond(Reply::json(400, malformed.reply().into_bytes()));
-                }
+                Ok(messages) => return self.legacy.batch(exchange, messages, accepts),
+                Err(malformed) => Err(malformed),
             },
-            Ok(Incoming::One(message)) => {
-                let fields = Fields {
-                    version: head.field("mcp-protocol-version").map(str::trim),
-                    method: head.field("mcp-method").map(str::trim),
-                    name: head.field("mcp-name").map(str::trim),
-                };
-                match era::of(&message, fields) {
-                    Era::Modern(envelope) => self.modern(exchange, message, &envelope, accepts),
-                    Era::Dropped => exchange.respond(accepted()),
-                    Era::Legacy => self.legacy.message(exchange, message, accepts),
-                    Era::Refused(status, id, error) => {
-                        let body = error_reply(id.as_ref(), &error).into_bytes();
-                        exchange.respond(Reply::json(status, body));
-                    }
-                }
+            Err(malformed) => Err(malformed),
+        };
+        match body {
+            Ok(message) => self.message(exchange, message, accepts),
+            Err(malformed) => exchange.respond(Reply::json(400, malformed.reply().into_bytes())),
+        }
+    }
+
+    fn message(self: &Arc<Self>, exchange: Exchange, message: Message, accepts: Accepts) {
+        let head = &exchange.admitted.head;
+        // The head has cut off the white space around each.
+        let fields = Fields {
+            version: head.field("mcp-protocol-version"),
+            method: head.field("mcp-method"),
+            name: head.field("mcp-name"),
+        };
+        match era::of(&message, fields) {
+            Era::Modern(envelope) => self.modern(exchange, message, &envelope, accepts),
+            Era::Dropped => exchange.respond(Reply::empty(202)),
+            Era::Legacy => self.legacy.message(exchange, message, accepts),
+            Era::Refused(status, id, error) => {
+                exchange.respond(refusal(status, id.as_ref(), &error));
             }
         }
     }
@@ -115,11 +117,12 @@ impl Streamable {
             Step::Call(call) => self.call(exchange, call, accepts),
             Step::Listen(id, filter) => self.listen(exchange, id, filter, accepts),
             Step::Reply(response) => {
-                Answer::new(Arc::clone(&self.house), exchange, accepts, None)
-                    .finish(Some(response), Revision::MODERN);
+                Answer::at_once(&self.house, exchange, accepts, response, Revision::MODERN, || {
+                    None
+                });
             }
             // Only a request comes here, and those steps are of revisions with a handshake.
-            _ => exchange.respond(accepted()),
+            _ => exchange.respond(Reply::empty(202)),
         }
     }
 
@@ -143,14 +146,14 @@ impl Streamable {
         let (own, running, fired) = (Arc::clone(self), Arc::clone(&call), cancel.clone());
         let (answering, left) = (Arc::clone(&answer), number.clone());
         let run = move || {
-            let principal = principal(admitted.principal.as_ref());
+            let principal = identity(&admitted);
             let carried =
                 Carried { revision: Revision::MODERN, cancel: &cancel, principal: &principal };
-            let response =
-                (!cancel.is_fired()).then(|| own.house.run(&running, &carried, &*answering));
-            own.running.leave(&left);
-            drop(leaves);
-            answering.finish(response.filter(|_| !cancel.is_fired()), Revision::MODERN);
+            let response = own.house.run(&running, &carried, &*answering, || {
+                own.running.leave(&left);
+                drop(leaves);
+            });
+            answering.finish(response, Revision::MODERN);
         };
         if self.house.lanes.submit(call.lane, &fired, run).is_err() {
             self.running.leave(&number);
@@ -207,11 +210,7 @@ impl Streamable {
         self.running.cancel_all(Reason::Shutdown);
         let all: Vec<Listening> = lock(&self.listening).drain().map(|(_, open)| open).collect();
         for Listening { id, outbox } in all {
-            let result = json!({
-                "resultType": "complete",
-                "_meta": { "io.modelcontextprotocol/subscriptionId": id },
-            });
-            outbox.send(result_reply(&id, &result)).unwrap_or_default();
+            outbox.send(Response::listened(&id).text).unwrap_or_default();
             outbox.close();
         }
         self.legacy.close();
@@ -244,7 +243,7 @@ impl EventSource for ListenSource {
         self.once.pull(out)
     }
 
-    fn heartbeat(&self) -> std::time::Duration {
+    fn heartbeat(&self) -> Duration {
         self.once.heartbeat()
     }
 
@@ -275,19 +274,10 @@ fn whole(parts: Vec<Result<Message, Malformed>>) -> Result<Vec<Message>, Malform
     Ok(messages)
 }
 
-/// Who asks, as text.
-pub(super) fn principal(principal: Option<&impl fmt::Display>) -> String {
-    principal.map_or_else(String::new, |principal| principal.to_string())
+/// Who asks, as text that stays the same.
+pub(super) fn identity(admitted: &Admitted) -> String {
+    admitted.principal.as_ref().map(|principal| principal.identity()).unwrap_or_default()
 }
 
 /// Headers of which two would leave open which one counts.
 const ONCE: [&str; 4] = ["mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id"];
-
-pub(super) fn accepted() -> Reply {
-    Reply { status: 202, content_type: "", fields: Vec::new(), body: Vec::new() }
-}
-
-pub(super) fn problem(status: u16, code: &str, what: &str) -> Reply {
-    let body: Value = json!({ "error": code, "error_description": what });
-    Reply::json(status, body.to_string().into_bytes())
-}

@@ -117,7 +117,9 @@ impl Model {
         }
     }
 
-    pub(super) fn named(id: String, model_type: ModelType, state: ModelState) -> Self {
+    /// A model of which nothing else is known.
+    #[must_use]
+    pub fn named(id: String, model_type: ModelType, state: ModelState) -> Self {
         Self {
             id,
             name: None,

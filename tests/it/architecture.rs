@@ -13,8 +13,8 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("command", &["auth", "cert", "config"]),
     // Only what is a home address and a local name, to refuse contradictory settings.
     ("config", &["auth"]),
-    ("transport", &["cancel", "edge", "mcp", "observe", "session", "worker"]),
-    ("edge", &["auth", "cancel", "observe", "worker"]),
+    ("transport", &["cancel", "chime", "edge", "mcp", "observe", "session", "worker"]),
+    ("edge", &["auth", "cancel", "chime", "observe", "worker"]),
     ("session", &["auth", "cancel", "files", "mcp", "seal"]),
     ("tools", &["cancel", "mcp", "upstream"]),
     // A name is resolved on a thread, so that a connect has a limit.

@@ -40,7 +40,7 @@ fn nobody_on_the_way_may_buffer_cache_or_measure_the_stream() {
     for client in [house.client(), house.tls_client()] {
         let client = client.with_field("Accept-Encoding", "gzip, deflate, br");
         let mut session = client.open();
-        let head = &session.head;
+        let head = &session.stream.head;
         assert_eq!(head.field("content-type"), Some("text/event-stream"));
         assert_eq!(head.field("cache-control"), Some("no-cache, no-transform"));
         assert_eq!(head.field("x-accel-buffering"), Some("no"));

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::scratch::{Scratch, eventually};
 use crate::support::client::SOON;
+use crate::support::program::exit_code;
 use crate::support::stand_in::{Script, Stall, StandIn};
 
 /// The program with its three pipes; killed when dropped.
@@ -108,14 +109,7 @@ impl Served {
 
     /// Waits for its end and returns the exit code with the lines that were still on stdout.
     fn end(&mut self) -> (Option<i32>, Vec<String>) {
-        let mut code = None;
-        eventually("the program ends", || match self.child.try_wait().unwrap() {
-            Some(status) => {
-                code = status.code();
-                true
-            }
-            None => false,
-        });
+        let code = exit_code(&mut self.child);
         let deadline = Instant::now() + SOON;
         (code, std::iter::from_fn(|| self.lines.recv_deadline(deadline).ok()).collect())
     }

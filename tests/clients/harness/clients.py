@@ -33,6 +33,8 @@ class Kind:
     # Passes on the host's own progress tokens; the SDKs keep progress to themselves.
     passes_progress: bool = False
     package: str = ""
+    # The program in `programs/` that drives it, for those that do not speak lines themselves.
+    program: str = ""
     options: tuple = field(default=())
     path: str = "/sse"
     # A client that leaves stops its call; a session on /mcp goes on without its client.
@@ -48,9 +50,9 @@ MCP_REMOTES = [
     for kind in (NEWEST, BEFORE_THE_MOVE)
     for name, options in (("default", ()), ("sse-only", ("--transport", "sse-only")))
 ]
-TYPESCRIPT_SDK = Kind("TypeScript SDK", "node", True, "2025-11-25")
-PYTHON_SDK = Kind("Python SDK", "python", False, "2025-11-25")
-CURL = Kind("curl", "curl", False, "2024-11-05", True)
+TYPESCRIPT_SDK = Kind("TypeScript SDK", "node", True, "2025-11-25", program="typescript_sdk.mjs")
+PYTHON_SDK = Kind("Python SDK", "python", False, "2025-11-25", program="python_sdk.py")
+CURL = Kind("curl", "curl", False, "2024-11-05", True, program="curl.sh")
 
 
 def on_mcp(kind, suffix="", options=()):
@@ -86,19 +88,20 @@ def connect(children, tools, kind, product, way, folder, options=(), environment
         settings["TRUST"] = {PLAIN: "", TRUSTED: str(product.ca_file), UNVERIFIED: "anything"}[way]
     if kind.path == "stdio":
         settings.update(product.environment, MCP_TRANSPORT="stdio", SERVER=str(tools.binary))
+        url = "stdio"
     settings.update(environment or {})
     folder.mkdir(parents=True, exist_ok=True)
-    return Client(kind, children.start(kind.name, command(tools, kind, url or (kind.path if kind.path == "stdio" else product.url_of(kind.path)), options), settings, folder))
+    argv = command(tools, kind, url or product.url_of(kind.path), options)
+    return Client(kind, children.start(kind.name, argv, settings, folder))
 
 
 def command(tools, kind, url, options):
     if kind.package:
         return [tools.node, tools.mcp_remote(kind.package), url, *kind.options, *options]
-    if kind.name.startswith(TYPESCRIPT_SDK.name):
-        return [tools.node, tools.program("typescript_sdk.mjs"), tools.node_folder, url]
-    if kind.name.startswith(PYTHON_SDK.name):
-        return [tools.python, tools.program("python_sdk.py"), url]
-    return ["bash", tools.program("curl.sh"), url]
+    program = tools.program(kind.program)
+    if kind.needs == "node":
+        return [tools.node, program, tools.node_folder, url]
+    return [tools.python if kind.needs == "python" else "bash", program, url]
 
 
 class Refused(Failed):

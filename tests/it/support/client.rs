@@ -145,17 +145,13 @@ impl Client {
 
     /// Opens a stream and reads its first event.
     pub(crate) fn open(&self) -> Session {
-        let mut stream = self.connect();
-        stream.send(&self.request("GET", "/sse", "Accept: text/event-stream\r\n", ""));
-        let head = stream.head();
-        assert_eq!(head.status, 200, "{head:?}");
+        let stream = self.stream("GET", "/sse", "Accept: text/event-stream\r\n", "");
+        assert_eq!(stream.head.status, 200, "{:?}", stream.head);
         let mut session = Session {
             client: self.clone(),
             stream,
             poster: self.connect(),
-            head,
             endpoint: String::new(),
-            text: String::new(),
             asked: 0,
         };
         match session.next() {
@@ -306,17 +302,27 @@ impl Stream {
     /// The lines of the next event, without comments; `None` at the orderly end.
     pub(crate) fn lines(&mut self) -> Option<Vec<String>> {
         loop {
-            while !self.text.contains("\n\n") {
-                self.text.push_str(&self.connection.chunk().unwrap()?);
-            }
-            let (block, rest) = self.text.split_once("\n\n").unwrap();
+            let block = self.block().unwrap()?;
             let lines: Vec<String> =
                 block.lines().filter(|line| !line.starts_with(':')).map(str::to_owned).collect();
-            self.text = rest.to_owned();
             if !lines.is_empty() {
                 return Some(lines);
             }
         }
+    }
+
+    /// What stands before the next empty line; `None` at the orderly end. Errors: it was cut off.
+    fn block(&mut self) -> io::Result<Option<String>> {
+        while !self.text.contains("\n\n") {
+            match self.connection.chunk()? {
+                Some(chunk) => self.text.push_str(&chunk),
+                None => return Ok(None),
+            }
+        }
+        let (block, rest) = self.text.split_once("\n\n").unwrap();
+        let (block, rest) = (block.to_owned(), rest.to_owned());
+        self.text = rest;
+        Ok(Some(block))
     }
 
     /// The next message with its event id; an event without data is passed over.
@@ -352,13 +358,10 @@ pub(crate) enum End {
 /// An open stream with its session; closed when dropped.
 pub(crate) struct Session {
     client: Client,
-    stream: Connection,
+    pub(crate) stream: Stream,
     /// Kept alive, as clients do.
     poster: Connection,
-    /// The stream's head.
-    pub(crate) head: Got,
     pub(crate) endpoint: String,
-    text: String,
     asked: u64,
 }
 
@@ -369,13 +372,7 @@ impl Session {
     }
 
     fn try_next(&mut self) -> io::Result<Option<Event>> {
-        while !self.text.contains("\n\n") {
-            match self.stream.chunk()? {
-                Some(chunk) => self.text.push_str(&chunk),
-                None => return Ok(None),
-            }
-        }
-        let (block, rest) = self.text.split_once("\n\n").unwrap();
+        let Some(block) = self.stream.block()? else { return Ok(None) };
         let event = match block.strip_prefix(':') {
             Some(comment) => Event::Comment(comment.trim().to_owned()),
             None => {
@@ -384,7 +381,6 @@ impl Session {
                 Event::Named(name, data.strip_prefix("data: ").unwrap().to_owned())
             }
         };
-        self.text = rest.to_owned();
         Ok(Some(event))
     }
 

@@ -71,16 +71,18 @@ impl Program {
     /// Waits for its end and returns its exit code with the time that took.
     pub(crate) fn end(&mut self) -> (Option<i32>, Duration) {
         let begun = Instant::now();
-        let mut code = None;
-        eventually("the program ends", || match self.child.try_wait().unwrap() {
-            Some(status) => {
-                code = status.code();
-                true
-            }
-            None => false,
-        });
-        (code, begun.elapsed())
+        (exit_code(&mut self.child), begun.elapsed())
     }
+}
+
+/// Waits for a program's end and returns its exit code.
+pub(crate) fn exit_code(child: &mut Child) -> Option<i32> {
+    let mut ended = None;
+    eventually("the program ends", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    ended.unwrap().code()
 }
 
 impl Drop for Program {
