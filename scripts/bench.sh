@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the release binary beside other MCP servers in one run, over TLS, and prints the figures as
+# Measures the release binary, on /sse and on /mcp, beside other MCP servers in one run, over TLS, and prints the figures as
 # ratios: size, cold start, memory, speed of list_models, processor time while idle.
 #
 #   scripts/bench.sh             beside the TypeScript SDK's HTTP+SSE server (needs node and npm)
@@ -52,6 +52,7 @@ server() { # NAME TRANSPORT PATH BINARY COMMAND…
 
 ours=$target/release/local-llm-mcp
 servers=$(server local-llm-mcp sse /sse "\"$ours\"" "$ours")
+servers+=,$(server 'the same on /mcp' streamable /mcp "\"$ours\"" "$ours")
 servers+=,$(server 'TypeScript SDK' sse /sse null node "$work/typescript/server.mjs")
 if [[ $rmcp ]]; then
   servers+=,$(server rmcp streamable /mcp "\"$work/rmcp/release/baseline-rmcp\"" "$work/rmcp/release/baseline-rmcp")
