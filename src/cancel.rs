@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::worker::lock;
 
@@ -58,6 +58,7 @@ struct Shared {
     /// 0, or the code of the [`Reason`]; written under the lock of `hooks`.
     fired: AtomicU8,
     hooks: Mutex<Hooks>,
+    watch: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// A cheap handle to one stoppable piece of work; clones share the flag.
@@ -98,6 +99,27 @@ impl Cancel {
     #[must_use]
     pub fn is_fired(&self) -> bool {
         self.reason().is_some()
+    }
+
+    /// Gives a thread that waits something to look after: it calls [`Cancel::look`] now and then, and
+    /// `watch` fires whatever has to be. For threads that nobody else looks after. Only the first
+    /// watch counts.
+    pub fn watch_with(&self, watch: impl Fn() + Send + Sync + 'static) {
+        drop(self.0.watch.set(Box::new(watch)));
+    }
+
+    /// Whether there is something to look after.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.0.watch.get().is_some()
+    }
+
+    /// Looks after what was given with [`Cancel::watch_with`], and says whether this is fired.
+    pub fn look(&self) -> bool {
+        if let Some(watch) = self.0.watch.get() {
+            watch();
+        }
+        self.is_fired()
     }
 
     /// Runs `action` when this is fired, at once if it was already; dropping the hook takes the

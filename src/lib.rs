@@ -7,6 +7,7 @@
 //! # Bird's eye
 //!
 //! ```text
+//!                       ┌──────────────── /mcp, alone ──────────────────┐
 //! client ──TCP/TLS──▶ edge ──Unix socket──▶ tiny_http ──▶ edge workers ──▶ transport
 //!                     one thread a                        Exchange          │ sse, mcp,
 //!                     connection; gate                                      │ health, page
@@ -30,16 +31,19 @@
 //! 2. `conn-n` reads a head (`edge::head`, pure) and asks the gate (`edge::gate`, pure): is the
 //!    peer at home, is the Host ours, the Origin, the route, the method, the bearer. A refusal is
 //!    written at once and nothing else of the house hears of it.
-//! 3. It reads the body under its limits, and sends the request over a pooled Unix connection with
-//!    a ticket. The ticket is redeemed by the worker for what the gate found out
-//!    ([`edge::Admitted`]); no header of a client can stand in for it.
-//! 4. An `edge-n` worker hands the [`edge::Exchange`] to [`transport::Router`]. The pages are
+//! 3. It reads the body under its limits. A request to `/mcp` of moderate size goes on alone, on this
+//!    very thread: nobody else waits for it, and every hand-over would cost more than most answers
+//!    do. Any other is sent over a pooled Unix connection with a ticket, which an `edge-n` worker
+//!    redeems for what the gate found out ([`edge::Admitted`]); no header of a client can stand in
+//!    for it.
+//! 4. Whoever has the [`edge::Exchange`] now hands it to [`transport::Router`]. The pages are
 //!    answered from memory. `POST /messages` is answered 202 first and then worked on.
 //!    On `/mcp` `transport::era` tells from body and headers whether a request stands alone or
 //!    belongs to a session; a reply is JSON, or a stream when something comes before the result.
 //! 5. [`mcp`] says what a message is: a reply at once, a call, a cancel, or nothing. Quick calls
-//!    run on the worker that took them while others are free; what generates, and what is left
-//!    over, goes to a bounded pool ([`transport::Lanes`]).
+//!    run on the thread that took them while not too many do; what generates, and what is left
+//!    over, goes to a bounded pool ([`transport::Lanes`]). A quick call that waits for its model
+//!    server looks after its client itself ([`cancel::Cancel::look`]).
 //! 6. A tool asks the [`upstream`] and returns a result; a failure is a result too. The reply and
 //!    all progress go into the session's outbox, which is bounded and never blocks the one who
 //!    sends.

@@ -58,7 +58,10 @@ pub struct Limits {
     pub calls_running_max: usize,
     /// Such calls waiting; a longer queue is longer than anybody waits.
     pub calls_waiting_max: usize,
-    /// Threads for all other calls, which wait on the upstream only shortly.
+    /// All other calls, which wait on the upstream only shortly, on the threads of the clients
+    /// that make them: more at once would only wait on each other there.
+    pub quick_calls_alone_max: usize,
+    /// Threads for those beyond it, and for those of clients that have no thread of their own.
     pub quick_calls_running_max: usize,
     /// Such calls waiting.
     pub quick_calls_waiting_max: usize,
@@ -100,6 +103,7 @@ impl Limits {
             heartbeat_ms: 15_000,
             calls_running_max: 4,
             calls_waiting_max: 16,
+            quick_calls_alone_max: 32,
             quick_calls_running_max: 4,
             quick_calls_waiting_max: 64,
             drain_ms_max: 5_000,

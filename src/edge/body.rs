@@ -37,7 +37,8 @@ impl From<io::Error> for NoBody {
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
-    _share: Share,
+    /// Held for as long as the bytes are.
+    pub(super) share: Share,
 }
 
 /// Refuses a body by its announced length, before a byte of it is read or a 100 is answered.
@@ -87,7 +88,7 @@ pub(super) fn read(
             }
         }
     }
-    Ok(Body { bytes, _share: share })
+    Ok(Body { bytes, share })
 }
 
 /// Reads a small body and drops it, so that a refused request does not cost its connection.

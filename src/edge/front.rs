@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::body::{self, NoBody};
@@ -15,7 +15,8 @@ use super::error::Refusal;
 use super::gate::{Admission, Policy, admit_head};
 use super::head::{self, Head, Method};
 use super::http::House;
-use super::reply;
+use super::reply::{self, Awaiting};
+use super::slot::Slot;
 use super::wire::{Got, Wire};
 use super::{Admitted, EdgeLimits, Reply};
 use crate::auth::Interfaces;
@@ -139,17 +140,22 @@ impl Connection {
         head.fields.retain(|(name, _)| name != "authorization");
         let admitted = self.admitted(head, admission);
         let route = admitted.route;
-        let stream = front.policy.routes.get(route).is_some_and(|route| route.streams);
-        let _ends = stream.then(|| self.hang_up_with(&admitted));
-        let sent = front.house.send(&admitted, &body.bytes);
-        drop(body);
-        let inner = match sent {
-            Ok(inner) => inner,
-            Err(refusal) => return self.refuse(&admitted.head, &refusal, begun),
+        let route = front.policy.routes.get(route);
+        let _ends = route.is_some_and(|route| route.streams).then(|| self.hang_up_with(&admitted));
+        let alone = route.is_some_and(|route| route.alone) && body.bytes.len() <= ALONE_BYTES_MAX;
+        let awaiting = if alone {
+            front.house.answer_alone(&admitted, body.bytes);
+            Awaiting::Alone
+        } else {
+            match front.house.send(&admitted, &body.bytes) {
+                Ok(inner) => Awaiting::Inner(inner),
+                Err(refusal) => return self.refuse(&admitted.head, &refusal, begun),
+            }
         };
+        drop(body.share);
         let finished = reply::bring(
             &mut self.wire,
-            inner,
+            awaiting,
             &admitted,
             &front.house,
             &front.limits,
@@ -179,7 +185,8 @@ impl Connection {
             hang_up: Cancel::new(),
             base: if below_prefix { policy.prefix.clone() } else { String::new() },
             half_close: AtomicU8::new(0),
-            answer: Mutex::default(),
+            socket: Arc::clone(&self.socket),
+            slot: Slot::default(),
         })
     }
 
@@ -284,6 +291,9 @@ pub(super) fn speaks_plain(socket: &TcpStream) -> io::Result<Option<bool>> {
     }
 }
 
+/// Larger bodies go to a worker, whose thread has the room that they may need; what real clients
+/// send without an image is far smaller.
+const ALONE_BYTES_MAX: usize = 64 * 1024;
 /// How long a closed connection waits for its peer to go on or to close.
 const LINGER_PAUSE: Duration = Duration::from_millis(500);
 /// How long it is read at all, so that a peer that still sends its body sees our last reply.

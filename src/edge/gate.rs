@@ -22,6 +22,9 @@ pub struct Route {
     /// Whether a request may be answered by an event stream that stays open. Such a route has no
     /// HEAD, and only its connections can be hung up from another thread.
     pub streams: bool,
+    /// Whether a request of moderate size is answered on its client's own thread, without the way
+    /// through tiny_http and its workers.
+    pub alone: bool,
 }
 
 impl Route {

@@ -19,62 +19,25 @@ use rustix::event::{PollFd, PollFlags};
 use tiny_http::{Request, Response, Server, StatusCode};
 
 use super::error::Refusal;
+use super::exchange::Exchange;
 use super::inner::{self, Inner, TICKET_FIELD};
 use super::pending::Pending;
-use super::reply::{Answer, NOD};
-use super::stream::{EventSource, Handed};
+use super::reply::NOD;
 use super::wire::wait;
-use super::{Admitted, Handler, Reply};
+use super::{Admitted, Handler};
 use crate::worker::{Latch, Worker, lock};
 
-/// An admitted request that waits for its answer.
-pub struct Exchange {
-    /// What the front knows of it.
-    pub admitted: Arc<Admitted>,
-    /// The whole body.
-    pub body: Vec<u8>,
-    request: Request,
-}
+/// A request in tiny_http's hands, through which the front is told that the answer is there.
+pub(super) struct Carrier(Request);
 
-impl Exchange {
-    /// Answers it. The front takes the reply from here, so this does not wait for the client.
-    pub fn respond(self, reply: Reply) {
-        self.answer(Answer::Whole(reply));
-    }
-
-    /// Begins an event stream: 200 with `fields`, then whatever `source` brings, until it ends or
-    /// the client leaves. Errors: no descriptors; the client gets a 500.
-    pub fn stream(
-        self,
-        fields: &[(&'static str, &'static str)],
-        source: Box<dyn EventSource>,
-    ) -> io::Result<()> {
-        let mut reply = Reply::text(200, "");
-        reply.content_type = "text/event-stream";
-        for (name, value) in fields {
-            reply = reply.with(name, value);
-        }
-        let handed = Handed::new(source)?;
-        self.answer(Answer::Stream(reply, handed));
-        Ok(())
-    }
-
-    fn answer(self, answer: Answer) {
-        self.admitted.answer_with(answer);
-        let mut front = self.request.into_writer();
+impl Carrier {
+    /// Tells it. Dropped untold, tiny_http answers in its own words.
+    pub(super) fn nod(self) {
+        let mut front = self.0.into_writer();
         // Unflushed, it would wait in tiny_http for the next request's.
         if let Err(error) = front.write_all(&[NOD]).and_then(|()| front.flush()) {
             log::debug!("the front no longer waits for a reply: {error}");
         }
-    }
-}
-
-impl fmt::Debug for Exchange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
-            .field("admitted", &self.admitted)
-            .field("body_bytes", &self.body.len())
-            .finish_non_exhaustive()
     }
 }
 
@@ -281,7 +244,16 @@ impl House {
             log::warn!("the front broke off a request after {} bytes of {length}", body.len());
             return;
         }
-        let exchange = Exchange { admitted, body, request };
+        self.handle(Exchange::carried(admitted, body, Carrier(request)));
+    }
+
+    /// Has a request answered on this thread, the client's own. Its slot has the answer then, or
+    /// will have it.
+    pub(super) fn answer_alone(&self, admitted: &Arc<Admitted>, body: Vec<u8>) {
+        self.handle(Exchange::alone(Arc::clone(admitted), body));
+    }
+
+    fn handle(&self, exchange: Exchange) {
         let handler = std::panic::AssertUnwindSafe(|| self.handler.handle(exchange));
         if std::panic::catch_unwind(handler).is_err() {
             log::error!("answering a request panicked; please report it");

@@ -388,4 +388,7 @@ const FORCED_LIMIT: Duration = Duration::from_secs(3);
 const VANISHED_MS_MAX: u32 = 45_000;
 const ACCEPT_STACK_BYTES: usize = 128 * 1024;
 const HANDSHAKE_STACK_BYTES: usize = 256 * 1024;
-const CONNECTION_STACK_BYTES: usize = 192 * 1024;
+/// Room for a quick call and the JSON that it reads. What is not touched costs addresses only, of
+/// which a small machine has few.
+const CONNECTION_STACK_BYTES: usize =
+    if cfg!(target_pointer_width = "64") { 512 * 1024 } else { 256 * 1024 };

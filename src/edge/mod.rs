@@ -9,6 +9,7 @@ mod chunked;
 mod connections;
 mod cors;
 mod error;
+mod exchange;
 mod front;
 mod gate;
 mod head;
@@ -18,28 +19,30 @@ mod listen;
 mod pending;
 mod relay;
 mod reply;
+mod slot;
 mod stream;
 mod tls;
 mod wire;
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::auth::Principal;
 use crate::cancel::{Cancel, Reason};
-use crate::worker::lock;
 
 use cors::Grant;
-use reply::Answer;
+use slot::Slot;
+use wire::Outside;
 
 pub use chunked::Decoder;
 pub use cors::Cors;
 pub use error::{Refusal, reason_phrase};
+pub use exchange::Exchange;
 pub use gate::{Access, Admission, Policy, Route, admit_head};
 pub use head::{FIELDS_MAX, Framing, Head, Method, parse};
-pub use http::{Exchange, WORKERS};
+pub use http::WORKERS;
 pub use listen::{Edge, EdgeCounts, ListenError, Listening, bind};
 pub use stream::{Bell, EventSource, Pull};
 pub use tls::server_config;
@@ -66,7 +69,9 @@ pub struct EdgeLimits {
 /// What answers an admitted exchange.
 pub trait Handler: Send + Sync + 'static {
     /// Answers it, now or from another thread; an exchange that is dropped unanswered gets a 500.
-    /// Must not block for long: it runs on one of a few threads that serve every quick request.
+    /// Must not block for long where the route is not [`Route::alone`]: then it runs on one of a few
+    /// threads that serve every such request. Where it is, it blocks its own client alone, whom
+    /// [`Admitted::look`] watches meanwhile.
     fn handle(&self, exchange: Exchange);
 }
 
@@ -93,8 +98,10 @@ pub struct Admitted {
     grant: Option<Grant>,
     /// [`HALF_CLOSED`] and [`COUNTS`].
     half_close: AtomicU8,
-    /// What the worker answered with.
-    answer: Mutex<Option<Answer>>,
+    /// The client's end, to be looked at and nothing else.
+    socket: Arc<TcpStream>,
+    /// Where the answer is left.
+    slot: Slot,
 }
 
 /// The client has closed its sending side.
@@ -133,12 +140,17 @@ impl Admitted {
         }
     }
 
-    fn answer_with(&self, answer: Answer) {
-        *lock(&self.answer) = Some(answer);
-    }
-
-    fn take_answer(&self) -> Option<Answer> {
-        lock(&self.answer).take()
+    /// Looks whether the client has left, and fires `gone` then. For a handler that keeps the
+    /// client's own thread waiting, which would see it otherwise.
+    pub fn look(&self) {
+        let left = match wire::seen_from_outside(&self.socket) {
+            Outside::There => false,
+            Outside::SaysNoMore => self.tls || self.half_closed(),
+            Outside::Gone => true,
+        };
+        if left {
+            self.gone.fire(Reason::ClientLeft);
+        }
     }
 }
 

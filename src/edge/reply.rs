@@ -15,6 +15,7 @@ use super::head::{Head, Method};
 use super::http::House;
 use super::inner::Inner;
 use super::relay;
+use super::slot::Found;
 use super::stream::Handed;
 use super::wire::{Got, Wire, wait};
 use super::{Admitted, EdgeLimits, Reply};
@@ -44,11 +45,20 @@ pub(super) enum Answer {
 /// pass through tiny_http, whose replies would be written and read again for nothing.
 pub(super) const NOD: u8 = b'+';
 
+/// How the front hears that an answer is there.
+#[derive(Debug)]
+pub(super) enum Awaiting {
+    /// By a byte on a connection to tiny_http.
+    Inner(Inner),
+    /// It is in its slot, or the slot is waited for.
+    Alone,
+}
+
 /// Waits for the reply and brings it to the client. Never fails: a client that left or does not
 /// read ends its own connection only.
 pub(super) fn bring(
     wire: &mut Wire,
-    inner: Inner,
+    awaiting: Awaiting,
     admitted: &Admitted,
     house: &House,
     limits: &EdgeLimits,
@@ -56,15 +66,25 @@ pub(super) fn bring(
 ) -> Finished {
     let request = &admitted.head;
     let mut keep = request.keep_alive;
-    let answer = match await_nod(wire, &inner.socket, admitted) {
-        Awaited::Nod => {
-            house.give_back(inner);
-            admitted.take_answer()
-        }
-        // tiny_http's own words for a request that was dropped.
+    let awaited = match awaiting {
+        Awaiting::Alone => await_slot(wire, admitted),
+        Awaiting::Inner(inner) => match await_nod(wire, &inner.socket, admitted) {
+            Nod::Given => {
+                house.give_back(inner);
+                Awaited::of(admitted.slot.take())
+            }
+            Nod::Other => Awaited::Dropped,
+            Nod::Lost => {
+                house.forget(&inner);
+                Awaited::Lost
+            }
+            Nod::Left => Awaited::Left,
+        },
+    };
+    let answer = match awaited {
+        Awaited::Answer(answer) => Some(answer),
         Awaited::Dropped => None,
         Awaited::Lost => {
-            house.forget(&inner);
             keep = false;
             Some(Answer::Whole(Reply::from(&Refusal::Unavailable)))
         }
@@ -128,10 +148,46 @@ pub(super) fn send(
 
 /// What became of the wait for a reply.
 enum Awaited {
-    /// It is there.
-    Nod,
-    /// The worker dropped the request.
+    Answer(Answer),
+    /// Nobody will answer.
     Dropped,
+    /// The worker was lost, or there are no descriptors to wait with.
+    Lost,
+    /// The client left before.
+    Left,
+}
+
+impl Awaited {
+    fn of(answer: Option<Answer>) -> Self {
+        answer.map_or(Self::Dropped, Self::Answer)
+    }
+}
+
+/// Waits for an answer that is not given through tiny_http, and watches the client meanwhile.
+fn await_slot(wire: &mut Wire, admitted: &Admitted) -> Awaited {
+    let mut watch = Watch::new(wire);
+    loop {
+        let chime = match admitted.slot.find() {
+            Ok(Found::Answer(answer)) => return Awaited::Answer(answer),
+            Ok(Found::Dropped) => return Awaited::Dropped,
+            Ok(Found::Nothing(chime)) => chime,
+            Err(error) => {
+                log::error!("a reply cannot be waited for: {error}");
+                return Awaited::Lost;
+            }
+        };
+        if watch.has_left(wire, &*chime, admitted) {
+            return Awaited::Left;
+        }
+    }
+}
+
+/// What came over an inner connection.
+enum Nod {
+    /// The answer is in its slot.
+    Given,
+    /// tiny_http's own words for a request that was dropped.
+    Other,
     /// The worker was lost.
     Lost,
     /// The client left before.
@@ -139,40 +195,60 @@ enum Awaited {
 }
 
 /// Waits for the worker, for a moment on it alone, then on the client too.
-fn await_nod(wire: &mut Wire, inner: &UnixStream, admitted: &Admitted) -> Awaited {
-    let mut watched = !wire.has_ended();
-    if !watched && admitted.half_closed() {
-        return Awaited::Left;
-    }
+fn await_nod(wire: &mut Wire, inner: &UnixStream, admitted: &Admitted) -> Nod {
+    let mut watch = Watch::new(wire);
     loop {
         match read_nod(inner) {
-            Ok(Some(NOD)) => return Awaited::Nod,
-            Ok(Some(_)) => return Awaited::Dropped,
+            Ok(Some(NOD)) => return Nod::Given,
+            Ok(Some(_)) => return Nod::Other,
             Ok(None) => {}
             Err(error) => {
                 log::debug!("no reply from a worker: {error}");
-                return Awaited::Lost;
+                return Nod::Lost;
             }
         }
-        let (reply, client) = poll_both(inner, wire, watched, None);
-        if reply {
-            continue;
+        if watch.has_left(wire, inner, admitted) {
+            return Nod::Left;
+        }
+    }
+}
+
+/// Looks after the client while a reply is pending.
+struct Watch {
+    /// Whether the client may have more to say.
+    watched: bool,
+    /// Whether it closed its sending side before this began.
+    ended: bool,
+}
+
+impl Watch {
+    fn new(wire: &Wire) -> Self {
+        let ended = wire.has_ended();
+        Self { watched: !ended, ended }
+    }
+
+    /// Waits until `answer` can be read or the client does something; says whether it has left.
+    fn has_left(&mut self, wire: &mut Wire, answer: &impl AsFd, admitted: &Admitted) -> bool {
+        if std::mem::take(&mut self.ended) && admitted.half_closed() {
+            return true;
+        }
+        let (ready, client) = poll_both(answer, wire, self.watched, None);
+        if ready {
+            return false;
         }
         if client.intersects(PollFlags::ERR | PollFlags::HUP) {
-            return Awaited::Left;
+            return true;
         }
         if client.contains(PollFlags::IN) {
             match look(wire) {
-                Seen::More => watched = wire.inbound().len() < PIPELINED_BYTES_MAX,
-                Seen::HalfClosed if admitted.half_closed() => return Awaited::Left,
+                Seen::More => self.watched = wire.inbound().len() < PIPELINED_BYTES_MAX,
+                Seen::HalfClosed if admitted.half_closed() => return true,
                 // A plain client may close its sending side and wait for the reply.
-                Seen::HalfClosed => watched = false,
-                Seen::Left => return Awaited::Left,
+                Seen::HalfClosed => self.watched = false,
+                Seen::Left => return true,
             }
         }
-        if admitted.gone.is_fired() {
-            return Awaited::Left;
-        }
+        admitted.gone.is_fired()
     }
 }
 

@@ -193,6 +193,37 @@ impl Wire {
     }
 }
 
+/// What a socket shows without being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outside {
+    /// The peer is there.
+    There,
+    /// The peer has closed its sending side; under TLS that is its end.
+    SaysNoMore,
+    /// The connection is broken.
+    Gone,
+}
+
+/// Looks at a socket from outside of its [`Wire`], without waiting.
+pub(super) fn seen_from_outside(socket: &TcpStream) -> Outside {
+    #[cfg(target_os = "linux")]
+    const NO_MORE: PollFlags = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    const NO_MORE: PollFlags = PollFlags::empty();
+    let mut fds = [PollFd::new(socket, NO_MORE)];
+    if wait(&mut fds, Some(Duration::ZERO)).is_err() {
+        return Outside::Gone;
+    }
+    let [seen] = fds;
+    if seen.revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+        Outside::Gone
+    } else if seen.revents().intersects(NO_MORE) {
+        Outside::SaysNoMore
+    } else {
+        Outside::There
+    }
+}
+
 impl AsFd for Wire {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -58,7 +58,8 @@ pub(super) fn lane_limits(limits: &Limits) -> LaneLimits {
         calls_waiting_max: limits.calls_waiting_max,
         quick_calls_running_max: limits.quick_calls_running_max,
         quick_calls_waiting_max: limits.quick_calls_waiting_max,
+        quick_calls_alone_max: limits.quick_calls_alone_max,
         // Two workers stay free for pings, cancels and /health, however slow the upstream is.
-        quick_calls_at_once_max: WORKERS.saturating_sub(2),
+        quick_calls_on_workers_max: WORKERS.saturating_sub(2),
     }
 }

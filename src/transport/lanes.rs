@@ -1,12 +1,13 @@
 //! Where calls run, so that generations never delay a listing: slow ones on a bounded pool of their
-//! own, quick ones on the very thread that took them while enough others are free, else on a second
-//! pool. Measured, the hand-over to another thread costs more than the rest of a quick call.
+//! own, quick ones on the very thread that took them while not too many do, else on a second pool.
+//! Measured, the hand-over to another thread costs more than the rest of a quick call.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde_json::json;
 
 use crate::cancel::Cancel;
+use crate::edge::Exchange;
 use crate::mcp::{CallToolResult, Content, Lane};
 use crate::worker::{Pool, PoolFull};
 
@@ -18,7 +19,24 @@ pub struct LaneLimits {
     pub calls_waiting_max: usize,
     pub quick_calls_running_max: usize,
     pub quick_calls_waiting_max: usize,
-    pub quick_calls_at_once_max: usize,
+    pub quick_calls_alone_max: usize,
+    pub quick_calls_on_workers_max: usize,
+}
+
+/// What thread takes a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// One of the edge's few workers, on which others wait.
+    Worker,
+    /// The client's own thread.
+    Client,
+}
+
+impl Taker {
+    /// Of a call that came with this exchange.
+    pub(super) fn of(exchange: &Exchange) -> Self {
+        if exchange.is_alone() { Self::Client } else { Self::Worker }
+    }
 }
 
 /// Both lanes.
@@ -27,8 +45,8 @@ pub struct Lanes {
     slow: Pool,
     quick: Pool,
     /// Quick calls that run on the threads that took them.
-    at_once: AtomicUsize,
-    at_once_max: usize,
+    on_workers: Places,
+    on_clients: Places,
     calls: AtomicU64,
     refused: AtomicU64,
 }
@@ -50,8 +68,8 @@ impl Lanes {
                 limits.quick_calls_waiting_max,
                 CALL_STACK_BYTES,
             ),
-            at_once: AtomicUsize::new(0),
-            at_once_max: limits.quick_calls_at_once_max,
+            on_workers: Places::new(limits.quick_calls_on_workers_max),
+            on_clients: Places::new(limits.quick_calls_alone_max),
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
@@ -64,10 +82,15 @@ impl Lanes {
     pub fn submit(
         &self,
         lane: Lane,
+        taker: Taker,
         cancel: &Cancel,
         run: impl FnOnce() + Send + 'static,
     ) -> Result<(), PoolFull> {
-        let place = (lane == Lane::Quick).then(|| self.place_at_once()).flatten();
+        let places = match taker {
+            Taker::Worker => &self.on_workers,
+            Taker::Client => &self.on_clients,
+        };
+        let place = (lane == Lane::Quick).then(|| places.take()).flatten();
         let Some(place) = place else { return self.submit_elsewhere(lane, cancel, run) };
         self.calls.fetch_add(1, Ordering::Relaxed);
         run();
@@ -97,12 +120,6 @@ impl Lanes {
         submitted
     }
 
-    fn place_at_once(&self) -> Option<AtOnce<'_>> {
-        let taken = self.at_once.fetch_add(1, Ordering::AcqRel);
-        let place = AtOnce(&self.at_once);
-        (taken < self.at_once_max).then_some(place)
-    }
-
     /// Takes no more calls and joins the threads of both lanes.
     pub fn close(&self) {
         self.slow.close();
@@ -116,10 +133,29 @@ impl Lanes {
     }
 }
 
-/// One of the places for calls that run where they were taken.
-struct AtOnce<'a>(&'a AtomicUsize);
+/// Places for calls that run where they were taken.
+#[derive(Debug)]
+struct Places {
+    taken: AtomicUsize,
+    max: usize,
+}
 
-impl Drop for AtOnce<'_> {
+impl Places {
+    fn new(max: usize) -> Self {
+        Self { taken: AtomicUsize::new(0), max }
+    }
+
+    fn take(&self) -> Option<Place<'_>> {
+        let before = self.taken.fetch_add(1, Ordering::AcqRel);
+        let place = Place(&self.taken);
+        (before < self.max).then_some(place)
+    }
+}
+
+/// One of them.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

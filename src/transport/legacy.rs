@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::answer::{Accepts, Answer, InSession, KeptSource, reply};
 use super::event_stream::{EVENT_STREAM_FIELDS, EventId};
 use super::house::{Carried, House, now_s};
+use super::lanes::Taker;
 use super::replies::{problem, refusal};
 use super::streamable::identity;
 use crate::cancel::{Cancel, Reason};
@@ -281,6 +282,7 @@ impl Legacy {
     ) {
         let principal = identity(&exchange.admitted);
         let session = self.in_session(Arc::clone(kept));
+        let taker = Taker::of(&exchange);
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, Some(session));
         if lane == Lane::Slow || !accepts.json {
             answer.stream();
@@ -301,7 +303,7 @@ impl Legacy {
             };
             own.respond(&running, &own_kept, &answering, batch, respond);
         };
-        if self.house.lanes.submit(lane, &fired, run).is_err() {
+        if self.house.lanes.submit(lane, taker, &fired, run).is_err() {
             let busy = |call: &Call, _: &Cancel| {
                 kept.talk.in_flight.leave(&call.id);
                 Some(House::busy(call, kept.revision))

@@ -25,7 +25,7 @@ use crate::edge::{Access, Exchange, Handler, Route};
 pub use ca::CaPem;
 pub use health::{Health, HealthSource};
 pub use house::{House, HouseSettings, now_s};
-pub use lanes::{LaneLimits, Lanes};
+pub use lanes::{LaneLimits, Lanes, Taker};
 pub use legacy::Legacy;
 pub use sse::Sse;
 pub use stdio::{Stdio, StdioLimits};
@@ -44,16 +44,28 @@ enum Endpoint {
 
 /// Every path that exists, in the order of [`ROUTES`]'s numbers.
 const ENDPOINTS: [(Endpoint, Route); 6] = [
-    (Endpoint::Page, Route { path: "/", allow: READ, access: Access::Open, streams: false }),
+    (
+        Endpoint::Page,
+        Route { path: "/", allow: READ, access: Access::Open, streams: false, alone: false },
+    ),
     (
         Endpoint::Health,
-        Route { path: "/health", allow: READ, access: Access::Open, streams: false },
+        Route { path: "/health", allow: READ, access: Access::Open, streams: false, alone: false },
     ),
-    (Endpoint::Ca, Route { path: "/ca.pem", allow: READ, access: Access::Open, streams: false }),
+    (
+        Endpoint::Ca,
+        Route { path: "/ca.pem", allow: READ, access: Access::Open, streams: false, alone: false },
+    ),
     // A POST here is a 405, which makes clients that try Streamable HTTP first fall back.
     (
         Endpoint::Sse,
-        Route { path: "/sse", allow: "GET, OPTIONS", access: Access::Principals, streams: true },
+        Route {
+            path: "/sse",
+            allow: "GET, OPTIONS",
+            access: Access::Principals,
+            streams: true,
+            alone: false,
+        },
     ),
     (
         Endpoint::Messages,
@@ -62,6 +74,7 @@ const ENDPOINTS: [(Endpoint, Route); 6] = [
             allow: "POST, OPTIONS",
             access: Access::Principals,
             streams: false,
+            alone: false,
         },
     ),
     (
@@ -71,6 +84,7 @@ const ENDPOINTS: [(Endpoint, Route); 6] = [
             allow: "GET, POST, DELETE, OPTIONS",
             access: Access::Principals,
             streams: true,
+            alone: true,
         },
     ),
 ];

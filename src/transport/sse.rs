@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::event_stream::{EVENT_STREAM_FIELDS, event, pull};
 use super::house::{Carried, House};
+use super::lanes::Taker;
 use super::replies::{check_media_type, problem};
 use crate::cancel::{Cancel, Hook, Reason};
 use crate::edge::{Bell, EventSource, Exchange, Pull, Reply};
@@ -177,7 +178,7 @@ impl Sse {
         let (sse, own, fired) = (Arc::clone(self), Arc::clone(session), cancel.clone());
         let running = Arc::clone(&call);
         let run = move || sse.run(&own, &running, &cancel);
-        if self.house.lanes.submit(call.lane, &fired, run).is_err() {
+        if self.house.lanes.submit(call.lane, Taker::Worker, &fired, run).is_err() {
             session.talk.in_flight.leave(&call.id);
             self.send(session, House::busy(&call, session.revision()).text);
         }

@@ -11,6 +11,7 @@ use super::answer::{Accepts, Answer, OnceSource, reply};
 use super::era::{self, Era, Fields};
 use super::event_stream::EVENT_STREAM_FIELDS;
 use super::house::{Carried, House};
+use super::lanes::Taker;
 use super::legacy::Legacy;
 use super::replies::{check_media_type, problem, refusal};
 use crate::cancel::Reason;
@@ -138,6 +139,14 @@ impl Streamable {
         let leaves = admitted.gone.hook(move || {
             leaving.fire(Reason::ClientLeft);
         });
+        // On its own thread nobody else sees it leave.
+        let client = Arc::downgrade(&admitted);
+        cancel.watch_with(move || {
+            if let Some(client) = client.upgrade() {
+                client.look();
+            }
+        });
+        let taker = Taker::of(&exchange);
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, None);
         if call.lane == Lane::Slow {
             answer.stream();
@@ -155,7 +164,7 @@ impl Streamable {
             });
             answering.finish(response, Revision::MODERN);
         };
-        if self.house.lanes.submit(call.lane, &fired, run).is_err() {
+        if self.house.lanes.submit(call.lane, taker, &fired, run).is_err() {
             self.running.leave(&number);
             answer.finish(Some(House::busy(&call, Revision::MODERN)), Revision::MODERN);
         }

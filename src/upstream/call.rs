@@ -109,12 +109,18 @@ impl Call {
             }
             left = left.min(due - now);
         }
-        Ok(left.clamp(WAIT_MIN, WAIT_MAX))
+        let longest = if self.cancel.is_watched() { LOOK_EVERY } else { WAIT_MAX };
+        Ok(left.clamp(WAIT_MIN, longest))
     }
 
     /// Errors: the request is cancelled.
     pub(super) fn check(&self) -> Result<(), Stop> {
         if self.cancel.is_fired() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// The same after a wait that brought nothing, when there is time to look for a reason.
+    pub(super) fn look(&self) -> Result<(), Stop> {
+        if self.cancel.look() { Err(Stop::Cancelled) } else { Ok(()) }
     }
 
     /// A wait can be left only between the request and the answer's head, or inside its body:
@@ -259,6 +265,9 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Shorter socket timeouts are refused as zero.
 const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// How often the one who waits has to look after something.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Long waits are cut into equal pieces, so that the socket's timeout needs no system call for
 /// most requests.

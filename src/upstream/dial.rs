@@ -101,7 +101,7 @@ fn reach(address: SocketAddr, until: Instant, call: &Call) -> io::Result<TcpStre
 
 fn finish(fd: &OwnedFd, until: Instant, call: &Call) -> io::Result<()> {
     loop {
-        call.check()?;
+        call.look()?;
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Stop::Limit(Limit::Connect).into());

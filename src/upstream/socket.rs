@@ -98,7 +98,7 @@ impl Wire {
                     at += n;
                     call.wrote();
                 }
-                Err(error) if is_pause(&error) => {}
+                Err(error) if is_pause(&error) => call.look()?,
                 Err(error) => {
                     call.check()?;
                     return Err(error);
@@ -132,7 +132,7 @@ impl Wire {
                     self.buffers.input_appended(n);
                     return Ok(n);
                 }
-                Err(error) if is_pause(&error) => {}
+                Err(error) if is_pause(&error) => call.look()?,
                 Err(error) => return Err(error),
             }
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{Client, Got, JSON, SOON, Stream};
 use crate::support::house::{House, Plan};
-use crate::support::stand_in::{Delta, Script};
+use crate::support::stand_in::{Delta, Script, Stall};
 
 const MODERN: &str = "2026-07-28";
 const BOTH: &str = "Accept: application/json, text/event-stream\r\n";
@@ -191,6 +191,46 @@ fn a_closed_stream_stops_a_call_that_stands_alone() {
             upstream_is_left(&house, times);
         }
     }
+}
+
+#[test]
+fn a_quick_call_that_stands_alone_ends_with_its_client_too() {
+    let (fields, body) = modern("tools/call", &json!({ "name": "list_models" }));
+    for (tls, half) in [(false, true), (false, false), (true, false)] {
+        let script = Script { stall: Stall::BeforeHead, ..Script::default() };
+        let plan = if tls { Plan::https() } else { Plan::new() };
+        let house = plan.script(script).start();
+        let client = if tls { house.tls_client() } else { house.client() };
+        let mut connection = client.connect();
+        connection.send(&client.request("POST", "/mcp", &fields, &body));
+        upstream_has_it(&house);
+        if half {
+            connection.half_close();
+        } else {
+            drop(connection);
+        }
+        let left = house.stand_in().wait_for(|counts| counts.stalled == 0, SOON);
+        assert!(left, "it is still asked");
+    }
+}
+
+#[test]
+fn a_quick_call_of_a_session_goes_on_without_its_client() {
+    let script = Script { stall: Stall::BeforeHead, ..Script::default() };
+    let house = Plan::new().script(script).start();
+    let talk = Talk::open(&house.client(), "2025-11-25");
+    let mut connection = talk.client.connect();
+    let body = request(5, "tools/call", &json!({ "name": "list_models" }));
+    connection.send(&talk.client.request("POST", "/mcp", &talk.fields(), &body));
+    upstream_has_it(&house);
+    drop(connection);
+    // Another request with its id would be refused as long as it runs.
+    let again = talk.post(&request(5, "tools/call", &json!({ "name": "list_models" })));
+    assert!(again.json()["error"].is_object(), "{:?}", again.json());
+    house.stand_in().release();
+    let stand_in = house.stand_in();
+    assert!(stand_in.wait_for(|counts| counts.stalled == 0, SOON));
+    assert_eq!(stand_in.counts().aborted, 0);
 }
 
 #[test]

@@ -9,48 +9,53 @@ const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
 #[test]
 fn a_chunked_body_arrives_whole_and_the_connection_goes_on() {
-    let rig = Rig::new();
-    for mut client in rig.both() {
-        let coded = b"4;x=\"y\"\r\nabcd\r\n003\r\nefg\r\n0\r\nTrailer: dropped\r\n\r\n";
-        client.send(&request("POST", "/echo", CHUNKED, coded));
-        assert_eq!(client.reply().text(), "abcdefg");
-        client.send(&request("POST", "/echo", "transfer-encoding: Chunked\r\n", b"0\r\n\r\n"));
-        assert_eq!(client.reply().text(), "");
-        client.send(&get("/"));
-        assert_eq!(client.reply().text(), "hello");
-    }
+    Rig::each_way(|rig| {
+        for mut client in rig.both() {
+            let coded = b"4;x=\"y\"\r\nabcd\r\n003\r\nefg\r\n0\r\nTrailer: dropped\r\n\r\n";
+            client.send(&request("POST", "/echo", CHUNKED, coded));
+            assert_eq!(client.reply().text(), "abcdefg");
+            client.send(&request("POST", "/echo", "transfer-encoding: Chunked\r\n", b"0\r\n\r\n"));
+            assert_eq!(client.reply().text(), "");
+            client.send(&get("/"));
+            assert_eq!(client.reply().text(), "hello");
+        }
+    });
 }
 
 #[test]
 fn a_body_in_single_bytes_arrives_whole() {
-    let rig = Rig::new();
-    for mut client in rig.both() {
-        for byte in request("POST", "/echo", CHUNKED, b"2\r\nab\r\n0\r\n\r\n") {
-            client.send(&[byte]);
+    Rig::each_way(|rig| {
+        for mut client in rig.both() {
+            for byte in request("POST", "/echo", CHUNKED, b"2\r\nab\r\n0\r\n\r\n") {
+                client.send(&[byte]);
+            }
+            assert_eq!(client.reply().text(), "ab");
         }
-        assert_eq!(client.reply().text(), "ab");
-    }
+    });
 }
 
 #[test]
 fn a_large_body_arrives_whole() {
-    let rig = Rig::new();
-    let body: Vec<u8> = (0..1024 * 1024).map(|n: u32| b'a' + (n % 23) as u8).collect();
-    for mut client in rig.both() {
-        client.send(&post("/echo", &body));
-        assert!(client.reply().body == body);
-    }
+    Rig::each_way(|rig| {
+        let body: Vec<u8> = (0..1024 * 1024).map(|n: u32| b'a' + (n % 23) as u8).collect();
+        for mut client in rig.both() {
+            client.send(&post("/echo", &body));
+            assert!(client.reply().body == body);
+        }
+    });
 }
 
 #[test]
 fn broken_chunks_are_refused() {
-    let rig = Rig::new();
-    for coded in ["x\r\n", "-1\r\n", "0x1\r\na", "1\na", "1\r\nab", "\r\n", "1 \n"] {
-        let words = if coded == "1\r\nab" { "does not end" } else { "not a hexadecimal number" };
-        rig.refuses(request("POST", "/echo", CHUNKED, coded.as_bytes()), 400, words);
-    }
-    let trailers = format!("0\r\n{}", "X: y\r\n".repeat(2000));
-    rig.refuses(request("POST", "/echo", CHUNKED, trailers.as_bytes()), 400, "trailers");
+    Rig::each_way(|rig| {
+        for coded in ["x\r\n", "-1\r\n", "0x1\r\na", "1\na", "1\r\nab", "\r\n", "1 \n"] {
+            let words =
+                if coded == "1\r\nab" { "does not end" } else { "not a hexadecimal number" };
+            rig.refuses(request("POST", "/echo", CHUNKED, coded.as_bytes()), 400, words);
+        }
+        let trailers = format!("0\r\n{}", "X: y\r\n".repeat(2000));
+        rig.refuses(request("POST", "/echo", CHUNKED, trailers.as_bytes()), 400, "trailers");
+    });
 }
 
 #[test]
@@ -74,12 +79,13 @@ fn a_body_over_the_limit_is_refused_by_its_name_before_it_is_sent() {
 
 #[test]
 fn a_client_that_sends_its_refused_body_all_the_same_reads_the_refusal() {
-    let rig = Rig::new();
-    for mut client in rig.both() {
-        client.send(&post("/echo", &vec![b'x'; 8 << 20]));
-        assert_eq!(client.reply().status, 413);
-    }
-    assert_eq!(rig.handled(), 0);
+    Rig::each_way(|rig| {
+        for mut client in rig.both() {
+            client.send(&post("/echo", &vec![b'x'; 8 << 20]));
+            assert_eq!(client.reply().status, 413);
+        }
+        assert_eq!(rig.handled(), 0);
+    });
 }
 
 #[test]
@@ -92,17 +98,18 @@ fn a_slow_body_is_a_408_by_the_limits_name() {
 
 #[test]
 fn a_body_that_breaks_off_never_reaches_the_handler() {
-    let rig = Rig::new();
-    for fields in ["Content-Length: 50000\r\n", CHUNKED] {
-        for mut client in rig.both() {
-            client.send(&request("POST", "/echo", fields, b"4\r\nabcd"));
-            client.close_notify();
-            client.half_close();
-            assert!(client.is_cut());
+    Rig::each_way(|rig| {
+        for fields in ["Content-Length: 50000\r\n", CHUNKED] {
+            for mut client in rig.both() {
+                client.send(&request("POST", "/echo", fields, b"4\r\nabcd"));
+                client.close_notify();
+                client.half_close();
+                assert!(client.is_cut());
+            }
         }
-    }
-    assert_eq!(rig.handled(), 0);
-    eventually("the connections end", || rig.edge.counts().connections == 0);
+        assert_eq!(rig.handled(), 0);
+        eventually("the connections end", || rig.edge.counts().connections == 0);
+    });
 }
 
 #[test]
@@ -147,16 +154,17 @@ fn an_announced_body_takes_nothing_of_the_budget_until_it_comes() {
 
 #[test]
 fn a_foreign_process_on_the_inner_socket_is_refused() {
-    let rig = Rig::new();
-    for ticket in ["", "X-Exchange: 1.x\r\n", "X-Exchange: 1\r\n", "X-Exchange: 1.\r\n"] {
-        let mut inner =
-            std::os::unix::net::UnixStream::connect(rig.scratch.file("inner/0.sock")).unwrap();
-        inner.set_read_timeout(Some(super::support::SOON)).unwrap();
-        let head = format!("GET / HTTP/1.1\r\n{ticket}Connection: close\r\n\r\n");
-        inner.write_all(head.as_bytes()).unwrap();
-        let mut reply = String::new();
-        std::io::Read::read_to_string(&mut inner, &mut reply).unwrap();
-        assert!(reply.starts_with("HTTP/1.1 403 "), "{reply:?}");
-    }
-    assert_eq!(rig.handled(), 0);
+    Rig::each_way(|rig| {
+        for ticket in ["", "X-Exchange: 1.x\r\n", "X-Exchange: 1\r\n", "X-Exchange: 1.\r\n"] {
+            let mut inner =
+                std::os::unix::net::UnixStream::connect(rig.scratch.file("inner/0.sock")).unwrap();
+            inner.set_read_timeout(Some(super::support::SOON)).unwrap();
+            let head = format!("GET / HTTP/1.1\r\n{ticket}Connection: close\r\n\r\n");
+            inner.write_all(head.as_bytes()).unwrap();
+            let mut reply = String::new();
+            std::io::Read::read_to_string(&mut inner, &mut reply).unwrap();
+            assert!(reply.starts_with("HTTP/1.1 403 "), "{reply:?}");
+        }
+        assert_eq!(rig.handled(), 0);
+    });
 }

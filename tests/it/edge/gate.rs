@@ -25,7 +25,7 @@ impl Gate {
             value: token.map(str::to_owned),
         };
         let policy = Policy {
-            routes: routes(),
+            routes: routes(false),
             authenticator: Arc::new(Authenticator::open(sources, home_open).unwrap()),
             hosts: HostNames::new("desk", &["mcp.example.org"]),
             origins: vec!["https://allowed.example".to_owned()],

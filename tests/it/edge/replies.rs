@@ -16,30 +16,32 @@ fn deaf_rig(change: impl FnOnce(&mut EdgeLimits)) -> Rig {
 
 #[test]
 fn a_reply_carries_the_fields_of_the_house_and_no_others() {
-    let rig = Rig::new();
-    for mut client in rig.both() {
-        client.send(&get("/fields"));
-        let reply = client.reply();
-        let mut names: Vec<&str> = reply.fields.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        assert_eq!(
-            names,
-            [
-                "connection",
-                "content-length",
-                "content-type",
-                "date",
-                "mcp-session-id",
-                "x-accel-buffering"
-            ]
-        );
-        assert_eq!(reply.field("mcp-session-id"), Some("abc"));
-        client.send(&get("/none"));
-        let refusal = client.reply();
-        let mut names: Vec<&str> = refusal.fields.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["connection", "content-length", "content-type", "date"]);
-    }
+    Rig::each_way(|rig| {
+        for mut client in rig.both() {
+            client.send(&get("/fields"));
+            let reply = client.reply();
+            let mut names: Vec<&str> = reply.fields.iter().map(|(name, _)| name.as_str()).collect();
+            names.sort_unstable();
+            assert_eq!(
+                names,
+                [
+                    "connection",
+                    "content-length",
+                    "content-type",
+                    "date",
+                    "mcp-session-id",
+                    "x-accel-buffering"
+                ]
+            );
+            assert_eq!(reply.field("mcp-session-id"), Some("abc"));
+            client.send(&get("/none"));
+            let refusal = client.reply();
+            let mut names: Vec<&str> =
+                refusal.fields.iter().map(|(name, _)| name.as_str()).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["connection", "content-length", "content-type", "date"]);
+        }
+    });
 }
 
 #[test]
@@ -54,13 +56,14 @@ fn text_that_could_end_a_header_line_is_no_header_text() {
 
 #[test]
 fn text_of_the_client_cannot_break_out_of_a_refusal() {
-    let rig = Rig::new();
-    let mut client = rig.plain();
-    client.send(b"GET / HTTP/1.1\r\nHost: \"},{\"a\":\"b\\\r\n\r\n");
-    let reply = client.reply();
-    assert_eq!(reply.status, 421);
-    let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!(body.as_object().unwrap().len(), 2);
+    Rig::each_way(|rig| {
+        let mut client = rig.plain();
+        client.send(b"GET / HTTP/1.1\r\nHost: \"},{\"a\":\"b\\\r\n\r\n");
+        let reply = client.reply();
+        assert_eq!(reply.status, 421);
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body.as_object().unwrap().len(), 2);
+    });
 }
 
 #[test]
@@ -103,94 +106,100 @@ fn replies_together_over_the_budget_are_refused_by_its_name() {
 
 #[test]
 fn a_half_closed_plain_client_still_gets_its_reply() {
-    let rig = Rig::new();
-    let mut client = rig.plain();
-    client.send(&get("/hold"));
-    client.half_close();
-    let exchange = rig.held();
-    assert!(!exchange.admitted.gone.is_fired());
-    exchange.respond(Reply::text(200, "late"));
-    assert_eq!(client.reply().text(), "late");
-    assert!(client.has_ended());
+    Rig::each_way(|rig| {
+        let mut client = rig.plain();
+        client.send(&get("/hold"));
+        client.half_close();
+        let exchange = rig.held();
+        assert!(!exchange.admitted.gone.is_fired());
+        exchange.respond(Reply::text(200, "late"));
+        assert_eq!(client.reply().text(), "late");
+        assert!(client.has_ended());
+    });
 }
 
 #[test]
 fn where_a_half_close_is_leaving_it_fires_gone_whichever_comes_first() {
-    let rig = Rig::new();
-    for called_before in [true, false] {
-        // Often enough that the edge sees the end both before and after the call.
-        for _ in 0..20 {
-            let mut client = rig.plain();
-            client.send(&get("/hold"));
-            let exchange = rig.held();
-            if called_before {
-                exchange.admitted.half_close_is_leaving();
-                assert!(!exchange.admitted.gone.is_fired());
-                client.half_close();
-            } else {
-                client.half_close();
-                exchange.admitted.half_close_is_leaving();
+    Rig::each_way(|rig| {
+        for called_before in [true, false] {
+            // Often enough that the edge sees the end both before and after the call.
+            for _ in 0..20 {
+                let mut client = rig.plain();
+                client.send(&get("/hold"));
+                let exchange = rig.held();
+                if called_before {
+                    exchange.admitted.half_close_is_leaving();
+                    assert!(!exchange.admitted.gone.is_fired());
+                    client.half_close();
+                } else {
+                    client.half_close();
+                    exchange.admitted.half_close_is_leaving();
+                }
+                eventually("the house is told", || exchange.admitted.gone.is_fired());
+                assert_eq!(exchange.admitted.gone.reason(), Some(Reason::ClientLeft));
+                exchange.respond(Reply::text(200, "late"));
+                assert!(client.is_cut());
             }
-            eventually("the house is told", || exchange.admitted.gone.is_fired());
-            assert_eq!(exchange.admitted.gone.reason(), Some(Reason::ClientLeft));
-            exchange.respond(Reply::text(200, "late"));
-            assert!(client.is_cut());
         }
-    }
-    assert!(rig.answers());
-    eventually("the connections end", || rig.edge.counts().connections == 0);
+        assert!(rig.answers());
+        eventually("the connections end", || rig.edge.counts().connections == 0);
+    });
 }
 
 #[test]
 fn a_client_that_leaves_while_its_reply_is_pending_fires_gone() {
-    let rig = Rig::new();
-    for mut client in rig.both() {
-        client.send(&get("/hold"));
-        let exchange = rig.held();
-        assert!(!exchange.admitted.gone.is_fired());
-        client.reset();
-        eventually("the house is told", || exchange.admitted.gone.is_fired());
-        assert_eq!(exchange.admitted.gone.reason(), Some(Reason::ClientLeft));
-        // The late answer goes nowhere and harms nobody.
-        exchange.respond(Reply::text(200, "late"));
-        assert!(rig.answers());
-    }
+    Rig::each_way(|rig| {
+        for mut client in rig.both() {
+            client.send(&get("/hold"));
+            let exchange = rig.held();
+            assert!(!exchange.admitted.gone.is_fired());
+            client.reset();
+            eventually("the house is told", || exchange.admitted.gone.is_fired());
+            assert_eq!(exchange.admitted.gone.reason(), Some(Reason::ClientLeft));
+            // The late answer goes nowhere and harms nobody.
+            exchange.respond(Reply::text(200, "late"));
+            assert!(rig.answers());
+        }
+    });
 }
 
 #[test]
 fn a_tls_client_that_says_close_notify_while_its_reply_is_pending_fires_gone() {
-    let rig = Rig::new();
-    let mut client = rig.tls();
-    client.send(&post("/hold", b"{}"));
-    let exchange = rig.held();
-    client.close_notify();
-    drop(client);
-    eventually("the house is told", || exchange.admitted.gone.is_fired());
+    Rig::each_way(|rig| {
+        let mut client = rig.tls();
+        client.send(&post("/hold", b"{}"));
+        let exchange = rig.held();
+        client.close_notify();
+        drop(client);
+        eventually("the house is told", || exchange.admitted.gone.is_fired());
+    });
 }
 
 #[test]
 fn a_client_that_pipelines_while_its_reply_is_pending_is_still_watched() {
-    let rig = Rig::new();
-    for mut client in rig.both() {
-        client.send(&get("/hold"));
-        let exchange = rig.held();
-        client.send(&get("/").repeat(10));
-        assert!(!exchange.admitted.gone.is_fired());
-        client.reset();
-        eventually("the house is told", || exchange.admitted.gone.is_fired());
-    }
+    Rig::each_way(|rig| {
+        for mut client in rig.both() {
+            client.send(&get("/hold"));
+            let exchange = rig.held();
+            client.send(&get("/").repeat(10));
+            assert!(!exchange.admitted.gone.is_fired());
+            client.reset();
+            eventually("the house is told", || exchange.admitted.gone.is_fired());
+        }
+    });
 }
 
 #[test]
 fn an_exchange_that_is_dropped_or_panics_gets_a_500_and_the_house_goes_on() {
-    let rig = Rig::new();
-    let mut client = rig.plain();
-    for path in ["/drop", "/panic"] {
-        client.send(&get(path));
-        assert_eq!(client.reply().status, 500, "{path}");
-    }
-    client.send(&get("/"));
-    assert_eq!(client.reply().text(), "hello");
+    Rig::each_way(|rig| {
+        let mut client = rig.plain();
+        for path in ["/drop", "/panic"] {
+            client.send(&get(path));
+            assert_eq!(client.reply().status, 500, "{path}");
+        }
+        client.send(&get("/"));
+        assert_eq!(client.reply().text(), "hello");
+    });
 }
 
 #[test]
@@ -217,35 +226,37 @@ fn a_slow_reader_that_reads_gets_all_of_a_long_reply() {
 
 #[test]
 fn four_readers_that_never_read_keep_nobody_waiting() {
-    let rig = Rig::new();
-    let mut deaf: Vec<_> =
-        (0..4).map(|n| if n % 2 == 0 { rig.plain() } else { rig.tls() }).collect();
-    for client in &mut deaf {
-        client.send(&get("/big"));
-    }
-    let mut health = rig.tls();
-    for _ in 0..100 {
-        health.send(&get("/"));
-        assert_eq!(health.reply().text(), "hello");
-        assert!(rig.answers());
-    }
-    for client in &mut deaf {
-        assert_eq!(client.reply().body.len(), 4 << 20);
-    }
+    Rig::each_way(|rig| {
+        let mut deaf: Vec<_> =
+            (0..4).map(|n| if n % 2 == 0 { rig.plain() } else { rig.tls() }).collect();
+        for client in &mut deaf {
+            client.send(&get("/big"));
+        }
+        let mut health = rig.tls();
+        for _ in 0..100 {
+            health.send(&get("/"));
+            assert_eq!(health.reply().text(), "hello");
+            assert!(rig.answers());
+        }
+        for client in &mut deaf {
+            assert_eq!(client.reply().body.len(), 4 << 20);
+        }
+    });
 }
 
 #[test]
 fn handlers_that_wait_elsewhere_keep_nobody_waiting() {
-    let rig = Rig::new();
-    let mut waiting = Vec::new();
-    for _ in 0..40 {
-        let mut client = rig.plain();
-        client.send(&get("/hold"));
-        waiting.push((client, rig.held()));
-        assert!(rig.answers());
-    }
-    for (mut client, exchange) in waiting {
-        exchange.respond(Reply::text(200, "late"));
-        assert_eq!(client.reply().text(), "late");
-    }
+    Rig::each_way(|rig| {
+        let mut waiting = Vec::new();
+        for _ in 0..40 {
+            let mut client = rig.plain();
+            client.send(&get("/hold"));
+            waiting.push((client, rig.held()));
+            assert!(rig.answers());
+        }
+        for (mut client, exchange) in waiting {
+            exchange.respond(Reply::text(200, "late"));
+            assert_eq!(client.reply().text(), "late");
+        }
+    });
 }

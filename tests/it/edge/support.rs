@@ -38,8 +38,9 @@ pub(super) const LIMITS: EdgeLimits = EdgeLimits {
     keep_alive_ms_max: 30_000,
 };
 
-pub(super) fn routes() -> Arc<[Route]> {
-    let open = |path, allow, streams| Route { path, allow, access: Access::Open, streams };
+/// Every route of the tests, answered on a worker or on the client's own thread.
+pub(super) fn routes(alone: bool) -> Arc<[Route]> {
+    let open = |path, allow, streams| Route { path, allow, access: Access::Open, streams, alone };
     [
         open("/", "GET, HEAD, OPTIONS", false),
         open("/echo", "POST, OPTIONS", false),
@@ -57,6 +58,7 @@ pub(super) fn routes() -> Arc<[Route]> {
             allow: "POST, OPTIONS",
             access: Access::Principals,
             streams: false,
+            alone,
         },
     ]
     .into()
@@ -148,7 +150,7 @@ impl Handler for Answering {
         self.handled.fetch_add(1, Ordering::SeqCst);
         let admitted = Arc::clone(&exchange.admitted);
         let size = admitted.head.query.as_deref().and_then(|size| size.parse().ok());
-        match routes()[admitted.route].path {
+        match routes(true)[admitted.route].path {
             "/echo" | "/private" => {
                 let body = exchange.body.clone();
                 exchange.respond(Reply::json(200, body));
@@ -200,15 +202,22 @@ impl Rig {
     pub(super) fn with(change: impl FnOnce(&mut EdgeLimits)) -> Self {
         let mut limits = LIMITS;
         change(&mut limits);
-        Self::start(limits, None, "")
+        Self::start(limits, None, "", false)
+    }
+
+    /// Has a test run both ways: answered on the workers, and on the clients' own threads.
+    pub(super) fn each_way(test: impl Fn(&Self)) {
+        for alone in [false, true] {
+            test(&Self::start(LIMITS, None, "", alone));
+        }
     }
 
     /// With a token, and under the path of a public URL.
     pub(super) fn behind(token: Option<&str>, prefix: &str) -> Self {
-        Self::start(LIMITS, token, prefix)
+        Self::start(LIMITS, token, prefix, false)
     }
 
-    fn start(limits: EdgeLimits, token: Option<&str>, prefix: &str) -> Self {
+    fn start(limits: EdgeLimits, token: Option<&str>, prefix: &str, alone: bool) -> Self {
         let scratch = Scratch::new();
         let loopback = "127.0.0.1:0".parse().unwrap();
         let (plain, tls) = (bind(loopback).unwrap(), bind(loopback).unwrap());
@@ -227,7 +236,7 @@ impl Rig {
         let edge = Edge::start(
             listening,
             &scratch.file("inner"),
-            policy(&scratch, token, prefix),
+            policy(&scratch, token, prefix, alone),
             Arc::new(Interfaces::new()),
             limits,
             Arc::clone(&handler) as Arc<dyn Handler>,
@@ -310,11 +319,11 @@ pub(super) const CORS: Cors = Cors {
     expose_headers: "Mcp-Session-Id, WWW-Authenticate",
 };
 
-fn policy(scratch: &Scratch, token: Option<&str>, prefix: &str) -> Policy {
+fn policy(scratch: &Scratch, token: Option<&str>, prefix: &str, alone: bool) -> Policy {
     let value = token.map(str::to_owned);
     let sources = TokenSources { state_folder: scratch.file("state"), file: None, value };
     Policy {
-        routes: routes(),
+        routes: routes(alone),
         authenticator: Arc::new(Authenticator::open(sources, false).unwrap()),
         hosts: HostNames::new("", ["home.example"]),
         origins: vec!["https://allowed.example".to_owned()],

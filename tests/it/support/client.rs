@@ -211,6 +211,12 @@ impl Connection {
         }
     }
 
+    /// Says that nothing more will be sent, and goes on reading (plain only).
+    pub(crate) fn half_close(&self) {
+        let Wire::Plain(socket) = &self.wire else { panic!("only plain") };
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// The leaf that the server showed, in DER.
     pub(crate) fn certificate(&self) -> Vec<u8> {
         let Wire::Tls(stream) = &self.wire else { panic!("no TLS") };
@@ -341,8 +347,7 @@ impl Stream {
 
     /// Says that nothing more will be sent, and goes on reading (plain only).
     pub(crate) fn half_close(&self) {
-        let Wire::Plain(socket) = &self.connection.wire else { panic!("only plain") };
-        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        self.connection.half_close();
     }
 }
 
