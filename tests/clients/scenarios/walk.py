@@ -45,10 +45,11 @@ class Walk:
         described = self._client.initialize()
         name = described["serverInfo"]["name"]
         expect(name == "local-llm-mcp", f"the server calls itself {name}")
-        # mcp-remote tells its host what the host offered, whatever it speaks itself.
-        if "protocolVersion" in described and not self._kind.package:
-            spoken = described["protocolVersion"]
-            expect(spoken == self._kind.revision, f"the client says that it speaks {spoken}")
+        # Who relays agrees with its host on what the host offered, whatever it speaks itself. The TypeScript
+        # SDK of 1.x does not tell.
+        agreed = self._kind.protocol_version if self._kind.relays else self._kind.revision
+        told = described.get("protocolVersion", agreed)
+        expect(told == agreed, f"the client says that it speaks {told}")
         self._speaks_its_revision(before)
 
     def _speaks_its_revision(self, before):
