@@ -1,14 +1,19 @@
 """The server under test on loopback, with a state folder of its own."""
 
+import itertools
 import json
 import re
 import ssl
+import urllib.error
 import urllib.request
 
 from .children import Late, bare_environment, wait_until
 
 START_SECONDS_MAX = 15
 COMMAND_SECONDS_MAX = 10
+LOG_SECONDS_MAX = 5
+# What the log says of every handshake, whichever transport it came over.
+HANDSHAKE = re.compile(r": (.*) speaks (\d{4}-\d\d-\d\d)\b")
 
 
 class Product:
@@ -22,6 +27,7 @@ class Product:
         self.environment = bare_environment(
             folder, HOST="127.0.0.1", MCP_TRANSPORT=scheme, LM_STUDIO_URL=upstream.url, MCP_STATE_DIR=folder, **environment)
         self.port = 0
+        self._marks = itertools.count(1)
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -60,6 +66,17 @@ class Product:
         self.stop()
         self.start()
 
+    def handshakes(self, since=0):
+        """The handshakes that this process has seen, as `handshakes_in` has them, but for the first
+        `since`. A request of our own, whose log line comes after theirs, tells that the log is complete."""
+        mark = f"/mark-{next(self._marks)}"
+        try:
+            self._opener().open(f"{self.scheme}://localhost:{self.port}{mark}", timeout=5).close()
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+        self.child.errors.wait_for(lambda line: line if mark in line else None, LOG_SECONDS_MAX, "our line in the log")
+        return handshakes_in(self.child.errors.all())[since:]
+
     def command(self, *words):
         """Runs one of the binary's commands with this server's settings and returns what it printed."""
         environment = self.environment | {"PORT": str(self.port)}
@@ -91,3 +108,8 @@ class Product:
         if self.scheme == "https":
             handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self.ca_file)))
         return urllib.request.build_opener(*handlers)
+
+
+def handshakes_in(lines):
+    """The handshakes that a log tells of, as `(client, revision)` in their order."""
+    return [found.groups() for found in map(HANDSHAKE.search, lines) if found]

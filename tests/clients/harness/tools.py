@@ -15,6 +15,10 @@ PROJECT = CLIENTS.parent.parent
 
 # mcp-remote's HTTP client does not load on an older one.
 NODE_VERSION_MIN = 20
+# The Inspector wants 22.19, so any of these will do; its packages bring one along.
+INSPECTOR_NODE_VERSION_MIN = 23
+# What the build of rmcp is made from.
+RMCP_PINS = tuple(f"programs/rmcp/{name}" for name in ("Cargo.toml", "Cargo.lock", "src/main.rs"))
 
 
 def target_folder():
@@ -36,6 +40,8 @@ class Tools:
         self.cache = Path(os.environ.get("LOCAL_LLM_MCP_CLIENTS_DIR", target / "clients")).resolve()
         self.node_folder = self.cache / "node"
         self.python = self.cache / "python" / "bin" / "python"
+        self.rmcp_folder = self.cache / "rmcp"
+        self.rmcp = self.rmcp_folder / "debug" / "rmcp-client"
         self.node = shutil.which("node")
         self.curl = shutil.which("curl")
         self.binary = chosen_or_built(
@@ -54,6 +60,17 @@ class Tools:
     def mcp_remote(self, package):
         return self.node_folder / "node_modules" / package / "dist" / "proxy.js"
 
+    @property
+    def inspector(self):
+        return self.node_folder / "node_modules" / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
+
+    @property
+    def inspector_node(self):
+        """The machine's node when it is new enough, else the one among the packages; None without either."""
+        if self.node and node_version(self.node) >= INSPECTOR_NODE_VERSION_MIN:
+            return self.node
+        return next(self.node_folder.glob("node_modules/node-*/bin/node"), None)
+
     def missing(self):
         """What each group of clients lacks, as `{group: "needs …"}`; an empty one lacks nothing."""
         lacks = {}
@@ -61,6 +78,12 @@ class Tools:
             lacks["node"] = f"needs node {NODE_VERSION_MIN} or newer"
         elif not self._is_installed(self.node_folder, "package-lock.json"):
             lacks["node"] = "needs its npm packages: tests/clients/run.py --install"
+        if "node" in lacks:
+            lacks["inspector"] = lacks["node"]
+        elif not self.inspector_node:
+            lacks["inspector"] = f"needs node {INSPECTOR_NODE_VERSION_MIN} or newer"
+        if not self._is_installed(self.rmcp_folder, *RMCP_PINS):
+            lacks["rmcp"] = "needs its build: tests/clients/run.py --install"
         if not self._is_installed(self.cache / "python", "requirements.txt"):
             lacks["python"] = "needs its Python packages: tests/clients/run.py --install"
         if not self.curl:
@@ -73,17 +96,19 @@ class Tools:
         return [f"{path} (make it with `{command}`)" for command, path in wanted.items() if not path.is_file()]
 
     def install(self):
-        """Puts the pinned npm and Python packages into the cache, unless these very ones are there."""
-        self._install(self.node_folder, "package-lock.json", self._install_node)
-        self._install(self.cache / "python", "requirements.txt", self._install_python)
+        """Puts the pinned npm and Python packages and rmcp into the cache, unless these very ones are there."""
+        self._install(self.node_folder, ("package-lock.json",), self._install_node)
+        self._install(self.cache / "python", ("requirements.txt",), self._install_python)
+        self._install(self.rmcp_folder, RMCP_PINS, self._build_rmcp, anew=False)
 
-    def _install(self, folder, pins, work):
-        if self._is_installed(folder, pins):
+    def _install(self, folder, pins, work, anew=True):
+        if self._is_installed(folder, *pins):
             return
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        if anew:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         work(folder)
-        (folder / "pins.sha256").write_text(digest(pins))
+        (folder / "pins.sha256").write_text(digest(*pins))
 
     def _install_node(self, folder):
         for name in ("package.json", "package-lock.json"):
@@ -96,9 +121,16 @@ class Tools:
         subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check",
                         "-r", CLIENTS / "requirements.txt"], check=True)
 
-    def _is_installed(self, folder, pins):
+    def _build_rmcp(self, folder):
+        # Its own target folder, which a later build takes up: cargo knows what has changed.
+        manifest = CLIENTS / "programs" / "rmcp" / "Cargo.toml"
+        environment = {**os.environ, "CARGO_TARGET_DIR": str(folder)}
+        subprocess.run(
+            ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest], env=environment, check=True)
+
+    def _is_installed(self, folder, *pins):
         stamp = folder / "pins.sha256"
-        return stamp.is_file() and stamp.read_text() == digest(pins)
+        return stamp.is_file() and stamp.read_text() == digest(*pins)
 
 
 def node_version(node):
@@ -106,5 +138,5 @@ def node_version(node):
     return int(answer.strip().lstrip("v").split(".")[0] or 0)
 
 
-def digest(name):
-    return hashlib.sha256((CLIENTS / name).read_bytes()).hexdigest()
+def digest(*names):
+    return hashlib.sha256(b"".join((CLIENTS / name).read_bytes() for name in names)).hexdigest()

@@ -1,7 +1,8 @@
-"""The Python SDK's clients for /sse, /mcp and stdio, driven by JSON-RPC lines: python_sdk.py URL|stdio
+"""The Python SDK's clients for /sse, /mcp and stdio, driven by JSON-RPC lines: python_sdk.py URL|stdio [legacy]
 
 Every request is made with the SDK's own calls; a `notifications/cancelled` line cancels the call of
-that id. With stdio it starts the program that SERVER names. TRUST names the CA file, or `anything` for no verification. Ends with its input.
+that id. The client negotiates as it does by itself, or with `legacy` only shakes hands. With stdio it starts
+the program that SERVER names. TRUST names the CA file, or `anything` for no verification. Ends with its input.
 """
 
 import json
@@ -62,23 +63,36 @@ class Bridge:
 
     async def _request(self, method, params):
         if method == "initialize":
-            return {"serverInfo": self._client.server_info.model_dump(mode="json", by_alias=True)}
+            return {
+                "serverInfo": self._client.server_info.model_dump(mode="json", by_alias=True),
+                "protocolVersion": self._client.protocol_version,
+            }
         if method == "tools/list":
             result = await self._client.list_tools()
         else:
-            result = await self._client.call_tool(params["name"], params["arguments"])
+            result = await self._call(params)
         return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    async def _call(self, params):
+        """Calls a tool; its progress carries the host's own token, which the SDK replaces by one of its own."""
+        token = params["_meta"]["progressToken"]
+
+        async def progress(value, total, message):
+            known = {"progress": value, "total": total, "message": message}
+            write({"method": "notifications/progress", "params": {"progressToken": token, **known}})
+
+        return await self._client.call_tool(params["name"], params["arguments"], progress_callback=progress)
 
 
 async def main():
-    url = sys.argv[1]
+    url, mode = sys.argv[1], next(iter(sys.argv[2:]), "auto")
     if url == "stdio":
         transport = stdio_client(StdioServerParameters(command=os.environ["SERVER"], env=dict(os.environ)))
     elif url.endswith("/mcp"):
         transport = streamable_http_client(url, http_client=http_client(timeout=httpx2.Timeout(30, read=300)))
     else:
         transport = sse_client(url, httpx_client_factory=http_client)
-    async with Client(transport) as client, anyio.create_task_group() as tasks:
+    async with Client(transport, mode=mode) as client, anyio.create_task_group() as tasks:
         await Bridge(client, tasks).read(anyio.wrap_file(sys.stdin))
         tasks.cancel_scope.cancel()
 

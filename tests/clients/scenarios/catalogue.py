@@ -5,7 +5,7 @@ from typing import Callable
 
 from harness import clients
 
-from . import guide, pasted, walk
+from . import guide, inspector, pasted, walk
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Scenario:
 
 
 def walks():
-    quick = {(clients.MCP_REMOTES[0], "https"), (clients.TYPESCRIPT_SDK, "http"), (clients.PYTHON_SDK, "http"), (clients.CURL, "https"), (clients.ON_MCP[0], "https")}
+    quick = {
+        (clients.MCP_REMOTES[0], "https"), (clients.TYPESCRIPT_SDK, "http"), (clients.PYTHON_SDK, "http"),
+        (clients.CURL, "https"), (clients.ON_MCP[0], "https"), (clients.on_mcp(clients.RMCP), "http")}
     for kind in [*clients.MCP_REMOTES, clients.TYPESCRIPT_SDK, clients.PYTHON_SDK, clients.CURL, *clients.ON_MCP, *clients.ON_STDIO]:
-        for scheme, ways in clients.WAYS.items():
-            if kind.path == "stdio" and scheme == "https":
-                continue
+        for scheme, ways in kind.ways().items():
             yield Scenario(
                 f"{kind.name} over {scheme}", (kind.needs,),
                 lambda report, house, kind=kind, scheme=scheme, ways=ways: walk.run(report, house, kind, scheme, ways),
@@ -40,5 +40,6 @@ def real_model():
 SCENARIOS = [
     *walks(),
     *real_model(),
+    *(Scenario(name, ("inspector",), run) for name, run in inspector.ROWS),
     *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
 ]

@@ -4,7 +4,7 @@ import time
 
 from harness import clients
 from harness.children import Late, wait_until
-from harness.product import Product
+from harness.product import Product, handshakes_in
 from harness.report import Failed, expect
 
 # From the stop button to a free GPU.
@@ -14,6 +14,8 @@ RECONNECT_SECONDS_MAX = 20
 # mcp-remote 0.1.38 never answers what it sent into a dead session, so one try must not wait long.
 TRY_SECONDS = 3
 TRY_EVERY_SECONDS = 0.2
+# Before its host has said anything mcp-remote tries /mcp with a session of its own, in its own revision.
+MCP_REMOTE_TRY = "mcp-remote-fallback-test"
 
 
 class Walk:
@@ -30,17 +32,38 @@ class Walk:
             ("connects", self.connects),
             ("lists the tools", self.lists_the_tools),
             ("lists the models", self.lists_the_models),
-            ("chats", self.chats),
+            ("chats, with progress before the answer", self.chats),
             *([("cancels a running chat", self.cancels)] if self._kind.cancels else []),
             *([("survives a restart of the server", self.survives_a_restart)] if self._kind.path != "stdio" else []),
         ]
         return steps + ([("ends its chat by leaving", self.ends_its_chat_by_leaving)] if self._kind.leaving_stops else [])
 
     def connects(self):
+        before = len(self._product.handshakes())
         self._client = clients.connect(
             self._children, self._tools, self._kind, self._product, self._way, self._folder)
-        name = self._client.initialize()["serverInfo"]["name"]
+        described = self._client.initialize()
+        name = described["serverInfo"]["name"]
         expect(name == "local-llm-mcp", f"the server calls itself {name}")
+        # Who relays agrees with its host on what the host offered, whatever it speaks itself. The TypeScript
+        # SDK of 1.x does not tell.
+        agreed = self._kind.protocol_version if self._kind.relays else self._kind.revision
+        told = described.get("protocolVersion", agreed)
+        expect(told == agreed, f"the client says that it speaks {told}")
+        self._speaks_its_revision(before)
+
+    def _speaks_its_revision(self, before):
+        """The server's log tells of every handshake; 2026-07-28 has none, so that falling back shows."""
+        wanted = {self._kind.revision} - {clients.MODERN}
+        if self._kind.path != "stdio":
+            seen = self._product.handshakes(before)
+        else:
+            log = self._client.child.errors
+            if wanted:
+                log.wait_for(lambda line: handshakes_in([line]) or None, clients.ANSWER_SECONDS_MAX, "a handshake in the log")
+            seen = handshakes_in(log.all())
+        spoken = {revision for client, revision in seen if MCP_REMOTE_TRY not in client}
+        expect(spoken == wanted, f"the handshakes were {seen}, not {wanted or 'none'}")
 
     def lists_the_tools(self):
         names = self._client.tool_names()
@@ -51,19 +74,22 @@ class Walk:
         expect(self._upstream.model_name() in text, f"no {self._upstream.model_name()} in: {text[:300]}")
 
     def chats(self):
-        text = self._client.call("chat", self._upstream.short_chat)
+        number = self._client.begin("chat", self._upstream.short_chat)
+        text = self._client.text(number)
         expect(self._upstream.answer in text, f"the answer is: {text[:300]!r}")
+        heard = [progress["progress"] for progress in self._client.progress_before_answer(number)]
+        expect(heard, "no progress came before the answer")
+        expect(heard == sorted(set(heard)), f"progress does not rise: {heard}")
 
     def cancels(self):
         number, before = self._begin_endless_chat()
-        if self._kind.passes_progress:
-            self._client.hear_progress(number)
+        self._client.hear_progress(number)
         self._client.cancel(number)
         cancelled = time.monotonic()
         self._wait_broken_off(before)
         took = time.monotonic() - cancelled
         self.lists_the_models()
-        if self._kind.passes_progress:
+        if self._kind.relays:
             expect(not self._client.has_answered(number), "the cancelled call was answered")
         return f"generation ended after {took * 1000:.0f} ms"
 
@@ -73,7 +99,11 @@ class Walk:
         if self._kind.reconnects:
             wait_until(
                 self._lists_again, RECONNECT_SECONDS_MAX, "models listed by the same client", TRY_EVERY_SECONDS)
-            return f"served again after {time.monotonic() - back:.1f} s"
+            took = time.monotonic() - back
+            if self._kind.path != "/sse":
+                anew = self._product.handshakes()
+                expect(not anew, f"the session did not go on: handshakes after the restart: {anew}")
+            return f"served again after {took:.1f} s"
         self._notices_the_end()
         self.connects()
         self.lists_the_models()
