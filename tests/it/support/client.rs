@@ -17,6 +17,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
+use super::witness::Witness;
+
 /// How long anything may take that should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
@@ -97,7 +99,7 @@ impl Client {
                 Wire::Tls(Box::new(stream))
             }
         };
-        Ok(Connection { wire, inbound: Vec::new() })
+        Ok(Connection { wire, inbound: Vec::new(), witness: Witness::default() })
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -137,8 +139,7 @@ impl Client {
         let mut head = connection.head();
         if head.field("content-type") != Some("text/event-stream") {
             let length = head.field("content-length").map_or(0, |length| length.parse().unwrap());
-            connection.fill(|inbound| inbound.len() >= length).unwrap();
-            head.body = connection.inbound.drain(..length).collect();
+            connection.body(&mut head, length);
         }
         Stream { connection, head, text: String::new() }
     }
@@ -198,10 +199,12 @@ enum Wire {
 pub(crate) struct Connection {
     wire: Wire,
     inbound: Vec<u8>,
+    witness: Witness,
 }
 
 impl Connection {
     pub(crate) fn send(&mut self, text: &str) {
+        self.witness.sent(text.as_bytes());
         match &mut self.wire {
             Wire::Plain(socket) => socket.write_all(text.as_bytes()).unwrap(),
             Wire::Tls(stream) => {
@@ -222,10 +225,18 @@ impl Connection {
         let mut got = self.head();
         if method != "HEAD" && got.status != 204 {
             let length: usize = got.field("content-length").unwrap().parse().unwrap();
-            self.fill(|inbound| inbound.len() >= length).unwrap();
-            got.body = self.inbound.drain(..length).collect();
+            self.body(&mut got, length);
         }
         got
+    }
+
+    /// Reads the body behind a head.
+    fn body(&mut self, got: &mut Got, length: usize) {
+        self.fill(|inbound| inbound.len() >= length).unwrap();
+        got.body = self.inbound.drain(..length).collect();
+        if got.field("content-type") == Some("application/json") {
+            self.witness.json(got.status, &got.body);
+        }
     }
 
     /// The head of the next reply; its body stays to be read.
@@ -248,7 +259,12 @@ impl Connection {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        Some(Got { status, fields, body: Vec::new() })
+        let got = Got { status, fields, body: Vec::new() };
+        // What comes before the reply proper answers nothing.
+        if status >= 200 {
+            self.witness.head(got.field("mcp-session-id"));
+        }
+        Some(got)
     }
 
     /// The next chunk of a chunked reply; `None` at its orderly end. Errors: it was cut off.
@@ -322,6 +338,7 @@ impl Stream {
         let (block, rest) = self.text.split_once("\n\n").unwrap();
         let (block, rest) = (block.to_owned(), rest.to_owned());
         self.text = rest;
+        self.connection.witness.event(&block);
         Ok(Some(block))
     }
 
