@@ -141,7 +141,7 @@ impl Client {
             let length = head.field("content-length").map_or(0, |length| length.parse().unwrap());
             connection.body(&mut head, length);
         }
-        Stream { connection, head, text: String::new() }
+        Stream::new(connection, head)
     }
 
     /// Opens a stream and reads its first event.
@@ -223,11 +223,16 @@ impl Connection {
     /// The next reply with its whole body.
     pub(crate) fn reply(&mut self, method: &str) -> Got {
         let mut got = self.head();
+        self.rest(&mut got, method);
+        got
+    }
+
+    /// Reads what a reply has behind its head.
+    pub(crate) fn rest(&mut self, got: &mut Got, method: &str) {
         if method != "HEAD" && got.status != 204 {
             let length: usize = got.field("content-length").unwrap().parse().unwrap();
-            self.body(&mut got, length);
+            self.body(got, length);
         }
-        got
     }
 
     /// Reads the body behind a head.
@@ -315,6 +320,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// The stream behind a head.
+    pub(crate) fn new(connection: Connection, head: Got) -> Self {
+        Self { connection, head, text: String::new() }
+    }
+
     /// The lines of the next event, without comments; `None` at the orderly end.
     pub(crate) fn lines(&mut self) -> Option<Vec<String>> {
         loop {
@@ -356,6 +366,31 @@ impl Stream {
         }
     }
 
+    /// The next event or comment; `None` at the orderly end. Errors: it was cut off.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Event>> {
+        let Some(block) = self.block()? else { return Ok(None) };
+        if let Some(comment) = block.strip_prefix(':') {
+            return Ok(Some(Event::Comment(comment.trim().to_owned())));
+        }
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+        let (name, data) = (field("event: ").unwrap_or("message"), field("data: ").unwrap());
+        Ok(Some(Event::Named(name.to_owned(), data.to_owned())))
+    }
+
+    /// Reads to the end of the stream, whatever comes before.
+    pub(crate) fn end(&mut self) -> End {
+        loop {
+            match self.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return End::Orderly,
+                Err(error) => {
+                    assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "it goes on");
+                    return End::Cut;
+                }
+            }
+        }
+    }
+
     /// Says that nothing more will be sent, and goes on reading (plain only).
     pub(crate) fn half_close(&self) {
         let Wire::Plain(socket) = &self.connection.wire else { panic!("only plain") };
@@ -385,20 +420,7 @@ pub(crate) struct Session {
 impl Session {
     /// The next event or comment; `None` at the orderly end.
     pub(crate) fn next(&mut self) -> Option<Event> {
-        self.try_next().unwrap()
-    }
-
-    fn try_next(&mut self) -> io::Result<Option<Event>> {
-        let Some(block) = self.stream.block()? else { return Ok(None) };
-        let event = match block.strip_prefix(':') {
-            Some(comment) => Event::Comment(comment.trim().to_owned()),
-            None => {
-                let (name, data) = block.split_once('\n').unwrap();
-                let name = name.strip_prefix("event: ").unwrap().to_owned();
-                Event::Named(name, data.strip_prefix("data: ").unwrap().to_owned())
-            }
-        };
-        Ok(Some(event))
+        self.stream.next().unwrap()
     }
 
     /// The text of the next message.
@@ -416,18 +438,9 @@ impl Session {
         serde_json::from_str(&self.raw_message()).unwrap()
     }
 
-    /// Reads to the end of the stream, whatever comes before.
+    /// Reads until the stream ends, and says how.
     pub(crate) fn end(&mut self) -> End {
-        loop {
-            match self.try_next() {
-                Ok(Some(_)) => {}
-                Ok(None) => return End::Orderly,
-                Err(error) => {
-                    assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "it goes on");
-                    return End::Cut;
-                }
-            }
-        }
+        self.stream.end()
     }
 
     /// POSTs any text; `fields` are whole lines.

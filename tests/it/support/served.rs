@@ -1,6 +1,11 @@
 //! The real binary in a process of its own, spoken to as a desktop app does: messages on stdin,
 //! answers on stdout.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail here")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail here"
+)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};

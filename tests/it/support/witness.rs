@@ -160,15 +160,14 @@ impl Witness {
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         self.sent.extend_from_slice(bytes);
         while let Some(end) = self.sent.windows(4).position(|part| part == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&self.sent[..end]).into_owned();
-            let length = field(&head, "content-length").and_then(|length| length.parse().ok());
-            let whole = end + 4 + length.unwrap_or(0);
-            if self.sent.len() < whole {
+            let head = String::from_utf8_lossy(self.sent.get(..end).unwrap()).into_owned();
+            let behind = self.sent.get(end + 4..).unwrap();
+            let Some((length, body)) = body_of(&head, behind) else {
                 // The server may answer the head alone.
                 break;
-            }
-            let request: Vec<u8> = self.sent.drain(..whole).collect();
-            self.asked.push_back(Exchange::read(&head, request.get(end + 4..).unwrap()));
+            };
+            self.asked.push_back(Exchange::read(&head, &body));
+            self.sent.drain(..end + 4 + length);
         }
     }
 
@@ -222,6 +221,28 @@ impl Witness {
         }
         let Ok(message) = serde_json::from_str(data) else { panic!("no JSON: {block}") };
         self.now.hear(&message);
+    }
+}
+
+/// A request's body with the bytes that it takes; `None` as long as it is not whole.
+fn body_of(head: &str, behind: &[u8]) -> Option<(usize, Vec<u8>)> {
+    if field(head, "transfer-encoding").is_none() {
+        let length = field(head, "content-length").and_then(|length| length.parse().ok());
+        let length = length.unwrap_or(0);
+        return Some((length, behind.get(..length)?.to_vec()));
+    }
+    let mut body = Vec::new();
+    let mut at = 0;
+    loop {
+        let rest = behind.get(at..)?;
+        let line = rest.windows(2).position(|part| part == b"\r\n")?;
+        let digits = std::str::from_utf8(rest.get(..line)?).ok()?;
+        let length = usize::from_str_radix(digits.trim(), 16).ok()?;
+        body.extend_from_slice(rest.get(line + 2..line + 2 + length)?);
+        at += line + 2 + length + 2;
+        if length == 0 {
+            return Some((at, body));
+        }
     }
 }
 
