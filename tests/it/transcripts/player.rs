@@ -212,7 +212,7 @@ impl Player {
         let mut got = connection.head();
         let streams = got.field("content-type") == Some("text/event-stream");
         if !streams && status >= 200 {
-            connection.rest(&mut got, &self.methods[name]);
+            connection.rest(&mut got, self.methods.get(name).unwrap());
         }
         assert_eq!(got.status, status, "{}", String::from_utf8_lossy(&got.body));
         for field in &step.fields {
