@@ -95,6 +95,15 @@ impl Player {
                 }
             }
             ["upstream", "release"] => self.house().stand_in().release(),
+            ["upstream", "looked"] => {
+                let stand_in = self.house().stand_in();
+                let before = stand_in.counts().lists;
+                let again = stand_in.wait_for(|counts| counts.lists > before, SOON);
+                assert!(again, "nobody asks what has changed");
+            }
+            ["upstream", "unloads"] => {
+                self.house().stand_in().play(Script { loaded: false, ..Script::default() });
+            }
             ["upstream", what, times] => {
                 let times: usize = times.parse().unwrap();
                 let count: fn(&Counts) -> usize = match *what {
