@@ -94,28 +94,7 @@ impl Player {
                     assert!(data.starts_with(&wanted), "{data} does not begin with {wanted}");
                 }
             }
-            ["upstream", "release"] => self.house().stand_in().release(),
-            ["upstream", "looked"] => {
-                let stand_in = self.house().stand_in();
-                let before = stand_in.counts().lists;
-                let again = stand_in.wait_for(|counts| counts.lists > before, SOON);
-                assert!(again, "nobody asks what has changed");
-            }
-            ["upstream", "unloads"] => {
-                self.house().stand_in().play(Script { loaded: false, ..Script::default() });
-            }
-            ["upstream", what, times] => {
-                let times: usize = times.parse().unwrap();
-                let count: fn(&Counts) -> usize = match *what {
-                    "stalled" => |counts| counts.stalled,
-                    "aborted" => |counts| counts.aborted,
-                    "chats" => |counts| counts.chats,
-                    _ => panic!("nothing counts {what}"),
-                };
-                let house = self.house();
-                let reached = house.stand_in().wait_for(|counts| count(counts) == times, SOON);
-                assert!(reached, "{:?}", house.stand_in().counts());
-            }
+            ["upstream", rest @ ..] => self.upstream(rest),
             ["restart"] => self.restart(),
             ["line"] => {
                 let body = self.body(step);
@@ -129,6 +108,31 @@ impl Player {
                 let served = self.served();
                 served.close();
                 assert_eq!(served.end(), (Some(code.parse().unwrap()), Vec::new()));
+            }
+            _ => panic!("no such step"),
+        }
+    }
+
+    fn upstream(&mut self, words: &[&str]) {
+        let stand_in = self.house().stand_in();
+        match words {
+            ["release"] => stand_in.release(),
+            ["looked"] => {
+                let before = stand_in.counts().lists;
+                let again = stand_in.wait_for(|counts| counts.lists > before, SOON);
+                assert!(again, "nobody asks what has changed");
+            }
+            ["unloads"] => stand_in.play(Script { loaded: false, ..Script::default() }),
+            [what, times] => {
+                let times: usize = times.parse().unwrap();
+                let count: fn(&Counts) -> usize = match *what {
+                    "stalled" => |counts| counts.stalled,
+                    "aborted" => |counts| counts.aborted,
+                    "chats" => |counts| counts.chats,
+                    _ => panic!("nothing counts {what}"),
+                };
+                let reached = stand_in.wait_for(|counts| count(counts) == times, SOON);
+                assert!(reached, "{:?}", stand_in.counts());
             }
             _ => panic!("no such step"),
         }
