@@ -35,6 +35,8 @@ mod sse;
 /// The real binary, served over stdin and stdout.
 mod stdio;
 mod support;
+/// Conversations in files: the traps of the protocol.
+mod transcripts;
 
 /// The model server behind us: its kinds, its failures, and stopping it.
 mod upstream;

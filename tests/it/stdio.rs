@@ -1,140 +1,16 @@
 //! The real binary as a desktop app starts it: messages on stdin, answers on stdout.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test may fail here"
-)]
+#![expect(clippy::indexing_slicing, reason = "a test may fail here")]
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::scratch::{Scratch, eventually};
+use crate::scratch::eventually;
 use crate::support::client::SOON;
-use crate::support::program::exit_code;
+use crate::support::served::Served;
 use crate::support::stand_in::{Script, Stall, StandIn};
-
-/// The program with its three pipes; killed when dropped.
-struct Served {
-    child: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
-    said: Receiver<String>,
-    scratch: Scratch,
-}
-
-impl Served {
-    fn start(stand_in: &StandIn, variables: &[(&str, &str)]) -> Self {
-        let scratch = Scratch::new();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_local-llm-mcp"));
-        command.env_clear().current_dir(scratch.path()).envs([
-            ("MCP_TRANSPORT", "stdio"),
-            ("HOST", "127.0.0.1"),
-            ("PORT", "0"),
-            ("MCP_STATE_DIR", "."),
-        ]);
-        command.env("LM_STUDIO_URL", stand_in.url()).envs(variables.iter().copied());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let lines = listen(child.stdout.take().unwrap());
-        let said = listen(child.stderr.take().unwrap());
-        let input = child.stdin.take();
-        Self { child, input, lines, said, scratch }
-    }
-
-    fn write(&mut self, text: &str) {
-        self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn send(&mut self, message: &Value) {
-        self.write(&format!("{message}\n"));
-    }
-
-    fn begin(&mut self, id: u64, method: &str, params: &Value) {
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
-    }
-
-    fn notify(&mut self, method: &str, params: &Value) {
-        self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
-    }
-
-    fn next(&self) -> Value {
-        let line = self.lines.recv_timeout(SOON).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
-    }
-
-    fn ask(&mut self, id: u64, method: &str, params: &Value) -> Value {
-        self.begin(id, method, params);
-        let reply = self.next();
-        assert_eq!(reply["id"], id, "{reply}");
-        reply
-    }
-
-    fn initialize(&mut self, version: &str) -> Value {
-        let params = json!({ "protocolVersion": version, "capabilities": {} });
-        let reply = self.ask(0, "initialize", &params);
-        self.notify("notifications/initialized", &json!({}));
-        reply["result"].clone()
-    }
-
-    fn begin_chat(&mut self, id: u64) {
-        let arguments = json!({ "message": "hello" });
-        self.begin(id, "tools/call", &json!({ "name": "chat", "arguments": arguments }));
-    }
-
-    fn until_said(&self, words: &str) -> String {
-        let deadline = Instant::now() + SOON;
-        let mut all = String::new();
-        loop {
-            match self.said.recv_deadline(deadline) {
-                Ok(line) => all = format!("{all}{line}\n"),
-                Err(error) => panic!("{error}: no {words:?} in\n{all}"),
-            }
-            if all.contains(words) {
-                return all;
-            }
-        }
-    }
-
-    fn close(&mut self) {
-        drop(self.input.take());
-    }
-
-    /// Waits for its end and returns the exit code with the lines that were still on stdout.
-    fn end(&mut self) -> (Option<i32>, Vec<String>) {
-        let code = exit_code(&mut self.child);
-        let deadline = Instant::now() + SOON;
-        (code, std::iter::from_fn(|| self.lines.recv_deadline(deadline).ok()).collect())
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn listen(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    // Full: the program's words wait in their pipe. Reader: the test.
-    let (say, lines) = bounded(1000);
-    let read = move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            if say.send(line).is_err() {
-                break;
-            }
-        }
-    };
-    drop(local_llm_mcp::worker::start("pipe", 64 * 1024, read).unwrap());
-    lines
-}
 
 fn idle() -> StandIn {
     StandIn::start(Script::default())
@@ -261,7 +137,7 @@ fn a_listener_is_acknowledged_first_and_ends_when_it_is_cancelled() {
     served.close();
     let (code, rest) = served.end();
     assert_eq!((code, rest.len()), (Some(0), 1), "{rest:?}");
-    let last: Value = serde_json::from_str(&rest[0]).unwrap();
+    let last = &rest[0];
     assert_eq!((&last["id"], &last["result"]["resultType"]), (&json!(2), &json!("complete")));
 }
 
@@ -322,10 +198,7 @@ fn a_client_that_leaves_gets_its_quick_answers_and_stops_what_generates() {
     served.close();
     let (code, rest) = served.end();
     assert_eq!(code, Some(0));
-    let mut ids: Vec<u64> = rest
-        .iter()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap())
-        .collect();
+    let mut ids: Vec<u64> = rest.iter().map(|message| message["id"].as_u64().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, [2, 3], "{rest:?}");
     assert_eq!(stand_in.counts().aborted, 1);
@@ -348,11 +221,10 @@ fn a_closed_stdout_ends_the_program() {
     let stand_in = idle();
     let mut served = Served::start(&stand_in, &[]);
     served.ask(1, "ping", &json!({}));
-    // The reading thread ends with its channel, and the pipe with it.
-    served.lines = bounded(0).1;
+    served.close_output();
     let ping = format!("{}\n", json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }));
     eventually("the program notices", || {
-        drop(served.input.as_mut().unwrap().write_all(ping.as_bytes()));
+        drop(served.try_write(&ping));
         served.child.try_wait().unwrap().is_some()
     });
     assert_eq!(served.end().0, Some(0));

@@ -17,6 +17,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
+use super::witness::Witness;
+
 /// How long anything may take that should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
@@ -97,7 +99,7 @@ impl Client {
                 Wire::Tls(Box::new(stream))
             }
         };
-        Ok(Connection { wire, inbound: Vec::new() })
+        Ok(Connection { wire, inbound: Vec::new(), witness: Witness::default() })
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -137,10 +139,9 @@ impl Client {
         let mut head = connection.head();
         if head.field("content-type") != Some("text/event-stream") {
             let length = head.field("content-length").map_or(0, |length| length.parse().unwrap());
-            connection.fill(|inbound| inbound.len() >= length).unwrap();
-            head.body = connection.inbound.drain(..length).collect();
+            connection.body(&mut head, length);
         }
-        Stream { connection, head, text: String::new() }
+        Stream::new(connection, head)
     }
 
     /// Opens a stream and reads its first event.
@@ -198,10 +199,12 @@ enum Wire {
 pub(crate) struct Connection {
     wire: Wire,
     inbound: Vec<u8>,
+    witness: Witness,
 }
 
 impl Connection {
     pub(crate) fn send(&mut self, text: &str) {
+        self.witness.sent(text.as_bytes());
         match &mut self.wire {
             Wire::Plain(socket) => socket.write_all(text.as_bytes()).unwrap(),
             Wire::Tls(stream) => {
@@ -226,12 +229,25 @@ impl Connection {
     /// The next reply with its whole body.
     pub(crate) fn reply(&mut self, method: &str) -> Got {
         let mut got = self.head();
+        self.rest(&mut got, method);
+        got
+    }
+
+    /// Reads what a reply has behind its head.
+    pub(crate) fn rest(&mut self, got: &mut Got, method: &str) {
         if method != "HEAD" && got.status != 204 {
             let length: usize = got.field("content-length").unwrap().parse().unwrap();
-            self.fill(|inbound| inbound.len() >= length).unwrap();
-            got.body = self.inbound.drain(..length).collect();
+            self.body(got, length);
         }
-        got
+    }
+
+    /// Reads the body behind a head.
+    fn body(&mut self, got: &mut Got, length: usize) {
+        self.fill(|inbound| inbound.len() >= length).unwrap();
+        got.body = self.inbound.drain(..length).collect();
+        if got.field("content-type") == Some("application/json") {
+            self.witness.json(got.status, &got.body);
+        }
     }
 
     /// The head of the next reply; its body stays to be read.
@@ -254,7 +270,12 @@ impl Connection {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        Some(Got { status, fields, body: Vec::new() })
+        let got = Got { status, fields, body: Vec::new() };
+        // What comes before the reply proper answers nothing.
+        if status >= 200 {
+            self.witness.head(got.field("mcp-session-id"));
+        }
+        Some(got)
     }
 
     /// The next chunk of a chunked reply; `None` at its orderly end. Errors: it was cut off.
@@ -305,6 +326,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// The stream behind a head.
+    pub(crate) fn new(connection: Connection, head: Got) -> Self {
+        Self { connection, head, text: String::new() }
+    }
+
     /// The lines of the next event, without comments; `None` at the orderly end.
     pub(crate) fn lines(&mut self) -> Option<Vec<String>> {
         loop {
@@ -328,6 +354,7 @@ impl Stream {
         let (block, rest) = self.text.split_once("\n\n").unwrap();
         let (block, rest) = (block.to_owned(), rest.to_owned());
         self.text = rest;
+        self.connection.witness.event(&block);
         Ok(Some(block))
     }
 
@@ -341,6 +368,31 @@ impl Stream {
             let data = field("data: ");
             if !data.is_empty() {
                 return Some((field("id: "), serde_json::from_str(&data).unwrap()));
+            }
+        }
+    }
+
+    /// The next event or comment; `None` at the orderly end. Errors: it was cut off.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Event>> {
+        let Some(block) = self.block()? else { return Ok(None) };
+        if let Some(comment) = block.strip_prefix(':') {
+            return Ok(Some(Event::Comment(comment.trim().to_owned())));
+        }
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+        let (name, data) = (field("event: ").unwrap_or("message"), field("data: ").unwrap());
+        Ok(Some(Event::Named(name.to_owned(), data.to_owned())))
+    }
+
+    /// Reads to the end of the stream, whatever comes before.
+    pub(crate) fn end(&mut self) -> End {
+        loop {
+            match self.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return End::Orderly,
+                Err(error) => {
+                    assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "it goes on");
+                    return End::Cut;
+                }
             }
         }
     }
@@ -373,20 +425,7 @@ pub(crate) struct Session {
 impl Session {
     /// The next event or comment; `None` at the orderly end.
     pub(crate) fn next(&mut self) -> Option<Event> {
-        self.try_next().unwrap()
-    }
-
-    fn try_next(&mut self) -> io::Result<Option<Event>> {
-        let Some(block) = self.stream.block()? else { return Ok(None) };
-        let event = match block.strip_prefix(':') {
-            Some(comment) => Event::Comment(comment.trim().to_owned()),
-            None => {
-                let (name, data) = block.split_once('\n').unwrap();
-                let name = name.strip_prefix("event: ").unwrap().to_owned();
-                Event::Named(name, data.strip_prefix("data: ").unwrap().to_owned())
-            }
-        };
-        Ok(Some(event))
+        self.stream.next().unwrap()
     }
 
     /// The text of the next message.
@@ -404,18 +443,9 @@ impl Session {
         serde_json::from_str(&self.raw_message()).unwrap()
     }
 
-    /// Reads to the end of the stream, whatever comes before.
+    /// Reads until the stream ends, and says how.
     pub(crate) fn end(&mut self) -> End {
-        loop {
-            match self.try_next() {
-                Ok(Some(_)) => {}
-                Ok(None) => return End::Orderly,
-                Err(error) => {
-                    assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "it goes on");
-                    return End::Cut;
-                }
-            }
-        }
+        self.stream.end()
     }
 
     /// POSTs any text; `fields` are whole lines.
