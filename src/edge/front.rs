@@ -45,40 +45,66 @@ pub(super) struct Connection {
     pub(super) socket: Arc<TcpStream>,
     pub(super) peer: SocketAddr,
     pub(super) place: Place,
+    /// When the request before began.
+    used: Option<Instant>,
+    /// Until when the next one is waited for, once that has begun.
+    idle_until: Option<Instant>,
+    /// This thread has answered something itself, and its stack is the larger for it.
+    deep: bool,
+}
+
+/// What a connection's thread does next.
+enum Next {
+    /// Answers a request.
+    Head(Head),
+    /// Leaves the waiting to a thread that costs less.
+    Rest,
+    /// Ends; whatever had to be said was said.
+    Over,
 }
 
 impl Connection {
-    /// Serves requests until one side ends it.
-    pub(super) fn serve(mut self) {
-        let mut used = None;
-        while let Some(head) = self.next_head(used) {
+    /// A connection that has not been used.
+    pub(super) fn new(front: Arc<Front>, wire: Wire, peer: SocketAddr, place: Place) -> Self {
+        let socket = wire.socket();
+        Self { front, wire, socket, peer, place, used: None, idle_until: None, deep: false }
+    }
+
+    /// Serves requests until one side ends it. Returns it when it has been silent for a while on a
+    /// thread whose stack has grown: to be served on by another.
+    pub(super) fn serve(mut self) -> Option<Self> {
+        loop {
+            let head = match self.next_head() {
+                Next::Head(head) => head,
+                Next::Rest => {
+                    self.deep = false;
+                    return Some(self);
+                }
+                Next::Over => break,
+            };
             if !self.place.busy() {
                 // It was told to end in this very moment; nothing of the request was done.
                 break;
             }
             let begun = Instant::now();
-            used = Some(begun);
+            self.used = Some(begun);
             if !self.exchange(head, begun) {
                 break;
             }
         }
         self.wire.close(LINGER_PAUSE, LINGER);
+        None
     }
 
-    /// Waits for a head. `None`: the connection is over, and whatever had to be said was said.
-    /// `used`: when the request before began.
-    fn next_head(&mut self, used: Option<Instant>) -> Option<Head> {
+    /// Waits for a head.
+    fn next_head(&mut self) -> Next {
         let limits = self.front.limits;
         // The connection is idle until the first byte of the next request.
         if self.wire.inbound().is_empty() {
-            if used.is_some_and(|used| !self.place.idle(used)) {
-                return None;
-            }
-            let first = used.is_none();
-            let wait = if first { limits.head_ms_max } else { limits.keep_alive_ms_max };
-            match self.wire.read_later(Instant::now() + Duration::from_millis(wait)) {
+            match self.first_byte() {
                 Ok(Got::Data) => {}
-                Ok(Got::End | Got::Late | Got::Nothing) | Err(_) => return None,
+                Ok(Got::Nothing) => return Next::Rest,
+                Ok(Got::End | Got::Late) | Err(_) => return Next::Over,
             }
         }
         let deadline = Instant::now() + Duration::from_millis(limits.head_ms_max);
@@ -86,7 +112,7 @@ impl Connection {
             match head::parse(self.wire.inbound(), limits.head_bytes_max) {
                 Ok(Some((head, length))) => {
                     self.wire.take(length);
-                    return Some(head);
+                    return Next::Head(head);
                 }
                 Ok(None) => {}
                 Err(refusal) => return self.refuse_unread(&refusal),
@@ -96,19 +122,41 @@ impl Connection {
                 Ok(Got::Late) => {
                     return self.refuse_unread(&Refusal::HeadTooSlow(limits.head_ms_max));
                 }
-                Ok(Got::End | Got::Nothing) | Err(_) => return None,
+                Ok(Got::End | Got::Nothing) | Err(_) => return Next::Over,
             }
         }
     }
 
+    /// Waits for the next request to begin. Nothing: not yet, and this thread is not the one to
+    /// wait on.
+    fn first_byte(&mut self) -> io::Result<Got> {
+        let limits = self.front.limits;
+        let until = match (self.idle_until, self.used) {
+            (Some(until), _) => until,
+            (None, None) => Instant::now() + Duration::from_millis(limits.head_ms_max),
+            (None, Some(used)) if self.place.idle(used) => {
+                Instant::now() + Duration::from_millis(limits.keep_alive_ms_max)
+            }
+            (None, Some(_)) => return Ok(Got::End),
+        };
+        self.idle_until = Some(until);
+        let here = if self.deep { until.min(Instant::now() + REST_AFTER) } else { until };
+        let got = self.wire.read_later(here)?;
+        if got == Got::Late && here < until {
+            return Ok(Got::Nothing);
+        }
+        self.idle_until = None;
+        Ok(got)
+    }
+
     /// Refuses bytes that never became a head.
-    fn refuse_unread<T>(&mut self, refusal: &Refusal) -> Option<T> {
+    fn refuse_unread(&mut self, refusal: &Refusal) -> Next {
         self.front.refused.fetch_add(1, Ordering::Relaxed);
         log::debug!("{}: {refusal}", self.peer.ip().to_canonical());
         let reply = Reply::from(refusal);
         // Nothing follows, so it does not matter whether it went out.
         reply::send(&mut self.wire, &reply, None, false, &self.front.limits).unwrap_or_default();
-        None
+        Next::Over
     }
 
     /// Answers one request; says whether the connection goes on.
@@ -144,6 +192,7 @@ impl Connection {
         let _ends = route.is_some_and(|route| route.streams).then(|| self.hang_up_with(&admitted));
         let alone = route.is_some_and(|route| route.alone) && body.bytes.len() <= ALONE_BYTES_MAX;
         let awaiting = if alone {
+            self.deep = true;
             front.house.answer_alone(&admitted, body.bytes);
             Awaiting::Alone
         } else {
@@ -291,6 +340,9 @@ pub(super) fn speaks_plain(socket: &TcpStream) -> io::Result<Option<bool>> {
     }
 }
 
+/// After how long a silence a connection moves to a fresh thread: the stack that an answer took is
+/// given back with the old one, which is a third of what an idle connection costs.
+const REST_AFTER: Duration = Duration::from_millis(250);
 /// Larger bodies go to a worker, whose thread has the room that they may need; what real clients
 /// send without an image is far smaller.
 const ALONE_BYTES_MAX: usize = 64 * 1024;

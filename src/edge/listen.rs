@@ -305,8 +305,8 @@ impl Accept {
         let started = match self.listening.tls.clone() {
             None => {
                 let wire = Wire::new(Arc::clone(&socket), None);
-                let connection = Connection { front, wire, socket, peer, place };
-                self.crew.spawn(&conn_name(id), CONNECTION_STACK_BYTES, || connection.serve())
+                serve(&self.crew, id, Connection::new(front, wire, peer, place));
+                return;
             }
             Some(config) => {
                 let crew = Arc::clone(&self.crew);
@@ -325,11 +325,7 @@ impl Accept {
                         }
                         Err(error) => return failed(peer, &error, &said),
                     };
-                    let connection = Connection { front, wire, socket, peer, place };
-                    let run = || connection.serve();
-                    if let Err(error) = crew.spawn(&conn_name(id), CONNECTION_STACK_BYTES, run) {
-                        log::error!("no thread for a connection: {error}");
-                    }
+                    serve(&crew, id, Connection::new(front, wire, peer, place));
                 })
             }
         };
@@ -339,8 +335,17 @@ impl Accept {
     }
 }
 
-fn conn_name(id: u64) -> String {
-    format!("conn-{id}")
+/// Serves a connection on a thread of its own, and on another after each that it has outgrown.
+fn serve(crew: &Arc<Crew>, id: u64, connection: Connection) {
+    let next = Arc::clone(crew);
+    let run = move || {
+        if let Some(rested) = connection.serve() {
+            serve(&next, id, rested);
+        }
+    };
+    if let Err(error) = crew.spawn(&format!("conn-{id}"), CONNECTION_STACK_BYTES, run) {
+        log::error!("no thread for a connection: {error}");
+    }
 }
 
 /// No Nagle delay (an event follows its POST's 202 at once), a bound for peers that vanish, and no

@@ -59,6 +59,40 @@ fn a_kept_connection_is_closed_when_its_time_is_over() {
 }
 
 #[test]
+fn an_idle_connection_leaves_the_thread_that_answered_for_it_and_goes_on() {
+    let rig = Rig::alone(|_| {});
+    for mut client in rig.both() {
+        for _ in 0..2 {
+            client.send(&get("/stay"));
+            assert_eq!(client.reply().status, 200);
+            assert_eq!(rig.staying(), 1);
+            eventually("the thread has ended", || rig.staying() == 0);
+        }
+        let before = rig.edge.counts();
+        assert_eq!(before.accepted, 2);
+        drop(client);
+        eventually("it is gone", || rig.edge.counts().connections < before.connections);
+    }
+}
+
+#[test]
+fn an_idle_connection_that_moved_still_ends_at_its_limit_and_makes_room() {
+    let rig = Rig::alone(|limits| limits.keep_alive_ms_max = 600);
+    let mut client = rig.plain();
+    client.send(&get("/stay"));
+    assert_eq!(client.reply().status, 200);
+    eventually("the thread has ended", || rig.staying() == 0);
+    assert!(client.has_ended());
+    let rig = Rig::alone(|limits| limits.connections_max = 1);
+    let mut first = rig.plain();
+    first.send(&get("/stay"));
+    assert_eq!(first.reply().status, 200);
+    eventually("the thread has ended", || rig.staying() == 0);
+    assert!(rig.answers());
+    assert!(first.has_ended());
+}
+
+#[test]
 fn at_the_cap_the_oldest_idle_connection_is_closed_for_the_new_one() {
     let rig = Rig::with(|limits| limits.connections_max = 3);
     let mut clients: Vec<Client> = (0..3).map(|_| rig.plain()).collect();

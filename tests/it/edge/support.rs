@@ -1,5 +1,6 @@
 //! The edge under test with a handler that the test drives, and a client that speaks raw bytes.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +54,7 @@ pub(super) fn routes(alone: bool) -> Arc<[Route]> {
         open("/panic", "GET, OPTIONS", false),
         open("/method", "POST, DELETE, OPTIONS", true),
         open("/base", "GET, OPTIONS", false),
+        open("/stay", "GET, OPTIONS", false),
         Route {
             path: "/private",
             allow: "POST, OPTIONS",
@@ -138,9 +140,15 @@ impl EventSource for Source {
     }
 }
 
+thread_local! {
+    static STAYS: Cell<Option<Arc<()>>> = const { Cell::new(None) };
+}
+
 /// Answers at once, or hands the exchange to the test.
 struct Answering {
     handled: AtomicUsize,
+    /// Kept by each thread that answered `/stay`, until it ends.
+    stayed: Arc<()>,
     held: Sender<Exchange>,
     streams: Sender<Stream>,
 }
@@ -175,6 +183,10 @@ impl Handler for Answering {
                 exchange.respond(Reply::text(200, &text));
             }
             "/base" => exchange.respond(Reply::text(200, &format!("base {}", admitted.base()))),
+            "/stay" => {
+                STAYS.set(Some(Arc::clone(&self.stayed)));
+                exchange.respond(Reply::text(200, "stayed"));
+            }
             "/drop" => drop(exchange),
             "/panic" => panic!("this panic belongs to the test"),
             _ => exchange.respond(Reply::text(200, "hello")),
@@ -217,6 +229,13 @@ impl Rig {
         Self::start(LIMITS, token, prefix, false)
     }
 
+    /// Whose every request is answered on its client's own thread.
+    pub(super) fn alone(change: impl FnOnce(&mut EdgeLimits)) -> Self {
+        let mut limits = LIMITS;
+        change(&mut limits);
+        Self::start(limits, None, "", true)
+    }
+
     fn start(limits: EdgeLimits, token: Option<&str>, prefix: &str, alone: bool) -> Self {
         let scratch = Scratch::new();
         let loopback = "127.0.0.1:0".parse().unwrap();
@@ -230,6 +249,7 @@ impl Rig {
         let (streams_in, streams) = bounded(1000);
         let handler = Arc::new(Answering {
             handled: AtomicUsize::new(0),
+            stayed: Arc::default(),
             held: held_in,
             streams: streams_in,
         });
@@ -248,6 +268,11 @@ impl Rig {
     /// How many exchanges have reached the handler.
     pub(super) fn handled(&self) -> usize {
         self.handler.handled.load(Ordering::SeqCst)
+    }
+
+    /// How many threads that answered `/stay` have not ended.
+    pub(super) fn staying(&self) -> usize {
+        Arc::strong_count(&self.handler.stayed) - 1
     }
 
     pub(super) fn plain_address(&self) -> SocketAddr {
