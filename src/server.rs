@@ -89,7 +89,7 @@ impl Server {
         let kept = Arc::new(KeptSessions::new(kept_limits(limits)));
         let house = Arc::new(House {
             settings: house_settings(limits, random),
-            dispatcher: Dispatcher::new(service, Arc::clone(&seal)),
+            dispatcher: Dispatcher::new(service, Arc::clone(&seal), limits.page_entries_max),
             lanes: Arc::clone(&lanes),
             bulletin: Arc::clone(&bulletin),
         });

@@ -51,6 +51,8 @@ pub struct Limits {
     pub ended_sessions_max: usize,
     /// A client's answer to a request of ours: a person may have to fill in a form.
     pub answer_s_max: u64,
+    /// Entries of a list in one answer; clients ask for the next page.
+    pub page_entries_max: usize,
     /// Silence on an event stream until a comment line is sent: proxies and clients give up
     /// after 30 to 60 s.
     pub heartbeat_ms: u64,
@@ -100,6 +102,7 @@ impl Limits {
             session_idle_s_max: 12 * 3600,
             ended_sessions_max: 4096,
             answer_s_max: 600,
+            page_entries_max: 100,
             heartbeat_ms: 15_000,
             calls_running_max: 4,
             calls_waiting_max: 16,

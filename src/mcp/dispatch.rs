@@ -15,6 +15,7 @@ use super::envelope::{Envelope, supported};
 use super::input::ClientFeatures;
 use super::jsonrpc::{ErrorCode, Message, RequestId, RpcError, error_reply, result_reply};
 use super::level::Level;
+use super::page::page;
 use super::revision::Revision;
 use super::round::Round;
 use super::service::{Service, Unusable};
@@ -100,14 +101,15 @@ impl Response {
 pub struct Dispatcher {
     pub(super) service: Arc<dyn Service>,
     pub(super) seal: Arc<Seal>,
+    page_entries_max: usize,
 }
 
 impl Dispatcher {
     /// A dispatcher for what `service` has. `seal` closes what a client keeps for us between two
-    /// rounds of a call.
+    /// rounds of a call; `page_entries_max` is how many entries of a list one answer holds.
     #[must_use]
-    pub fn new(service: Arc<dyn Service>, seal: Arc<Seal>) -> Self {
-        Self { service, seal }
+    pub fn new(service: Arc<dyn Service>, seal: Arc<Seal>, page_entries_max: usize) -> Self {
+        Self { service, seal, page_entries_max }
     }
 
     /// Decides what to do with a message of a conversation that speaks `revision`. For 2026-07-28
@@ -139,18 +141,18 @@ impl Dispatcher {
         let modern = asked.revision.is_modern();
         match method {
             "tools/call" => self.call_tool(asked, params),
-            "tools/list" => Self::list(asked, &params, "tools", lists::tools(self, asked.revision)),
+            "tools/list" => self.list(asked, &params, "tools", lists::tools(self, asked.revision)),
             "initialize" if !modern => self.initialize(asked.id, &params),
             "server/discover" if modern => Ok(self.discover(asked.id)),
             // The result has no members at all (all revisions with a handshake, ping).
             "ping" if !modern => Ok(asked.empty()),
             "logging/setLevel" if !modern && offer.logging => set_level(asked, &params),
             "resources/list" if offer.resources => {
-                Self::list(asked, &params, "resources", lists::resources(self, asked.revision))
+                self.list(asked, &params, "resources", lists::resources(self, asked.revision))
             }
             "resources/templates/list" if offer.resources => {
                 let templates = lists::templates(self, asked.revision);
-                Self::list(asked, &params, "resourceTemplates", templates)
+                self.list(asked, &params, "resourceTemplates", templates)
             }
             "resources/read" if offer.resources => {
                 let uri = text(&params, "uri")?.to_owned();
@@ -163,7 +165,7 @@ impl Dispatcher {
                 Ok(Step::Subscribe { uri, wanted, reply })
             }
             "prompts/list" if offer.prompts => {
-                Self::list(asked, &params, "prompts", lists::prompts(self, asked.revision))
+                self.list(asked, &params, "prompts", lists::prompts(self, asked.revision))
             }
             "prompts/get" if offer.prompts => {
                 let work = lists::prompt(self, &mut params)?;
@@ -208,18 +210,19 @@ impl Dispatcher {
         Ok(Step::Call(Box::new(call)))
     }
 
-    /// All entries fit on one page, so no cursor was ever given out.
     fn list(
+        &self,
         asked: &Asked<'_>,
         params: &Map<String, Value>,
         name: &str,
         entries: Vec<Value>,
     ) -> Result<Step, RpcError> {
-        if params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
-            return Err(invalid("unknown cursor; leave it out".to_owned()));
-        }
+        let (page, next) = page(name, entries, params, self.page_entries_max)?;
         let mut result = Map::new();
-        result.insert(name.to_owned(), Value::Array(entries));
+        result.insert(name.to_owned(), Value::Array(page));
+        if let Some(next) = next {
+            result.insert("nextCursor".to_owned(), next.into());
+        }
         shape::complete(&mut result, asked.revision, Some(shape::LIST_TTL_MS));
         Ok(Step::Reply(Response::result(asked.id, &result)))
     }

@@ -11,6 +11,7 @@ mod input;
 mod jsonrpc;
 mod level;
 mod lists;
+mod page;
 mod pending;
 mod revision;
 mod round;

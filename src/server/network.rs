@@ -70,12 +70,15 @@ impl Network {
             limits.ended_sessions_max,
             now_s(),
         );
-        let legacy = Legacy::new(Arc::clone(&house), LegacyTickets::new(seal, ended), kept);
+        let tickets = LegacyTickets::new(seal, ended);
+        let legacy = Legacy::new(Arc::clone(&house), tickets, Arc::clone(&kept));
         let streamable = Arc::new(Streamable::new(Arc::clone(&house), Arc::new(legacy)));
         let counted = Arc::new(OnceLock::new());
         let status = Status {
             edge: Arc::clone(&counted),
             registry: Arc::clone(&registry),
+            kept,
+            streamable: Arc::clone(&streamable),
             lanes: Arc::clone(&house.lanes),
             upstream,
             certificates: certificates.clone(),

@@ -6,14 +6,16 @@ use serde_json::{Value, json};
 
 use crate::cert::Certificates;
 use crate::edge::Edge;
-use crate::session::Registry;
-use crate::transport::Lanes;
+use crate::session::{KeptSessions, Registry};
+use crate::transport::{Lanes, Streamable};
 use crate::upstream::Upstream;
 
 /// What `/health` tells beside status and version.
 pub(super) struct Status {
     pub(super) edge: Arc<OnceLock<Weak<Edge>>>,
     pub(super) registry: Arc<Registry>,
+    pub(super) kept: Arc<KeptSessions>,
+    pub(super) streamable: Arc<Streamable>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) certificates: Option<Arc<Certificates>>,
@@ -24,6 +26,7 @@ impl Status {
         let edge = self.edge.get().and_then(Weak::upgrade);
         let edge = edge.map(|edge| edge.counts()).unwrap_or_default();
         let sessions = self.registry.counts();
+        let (kept, forgotten) = self.kept.counts();
         let (calls, refused) = self.lanes.counts();
         let state = self.upstream.state();
         let error = state.last_error.map(|error| {
@@ -40,6 +43,10 @@ impl Status {
             "sessions": {
                 "open": sessions.open, "opened": sessions.opened,
                 "ended_slow": sessions.slow, "ended_evicted": sessions.evicted,
+            },
+            "mcp": {
+                "kept_sessions": kept, "forgotten_sessions": forgotten,
+                "listeners": self.streamable.listeners(),
             },
             "calls": { "started": calls, "refused": refused },
             "connections": {

@@ -14,6 +14,7 @@ pub struct Outbox {
     /// Taken out to close it: the reader's loop ends when it has sent what waits.
     sender: Mutex<Option<Sender<String>>>,
     shared: Arc<Shared>,
+    events_max: usize,
     bytes_max: usize,
 }
 
@@ -100,10 +101,15 @@ impl Outbox {
     #[must_use]
     pub fn new(events_max: usize, bytes_max: usize) -> (Self, Sent) {
         // Full: the session ends (`Session::send`). Reader: the client's thread, `sse-…`.
-        let (sender, messages) = bounded(events_max);
+        // One place more, for the last message.
+        let (sender, messages) = bounded(events_max.saturating_add(1));
         let shared = Arc::<Shared>::default();
-        let outbox =
-            Self { sender: Mutex::new(Some(sender)), shared: Arc::clone(&shared), bytes_max };
+        let outbox = Self {
+            sender: Mutex::new(Some(sender)),
+            shared: Arc::clone(&shared),
+            events_max,
+            bytes_max,
+        };
         (outbox, Sent { messages, shared })
     }
 
@@ -114,11 +120,8 @@ impl Outbox {
         let refused = if before > 0 && before.saturating_add(length) > self.bytes_max {
             Refused::Full("outbox_bytes_max")
         } else {
-            match self.put(message) {
-                Ok(()) => {
-                    self.shared.wake();
-                    return Ok(());
-                }
+            match self.put(message, self.events_max) {
+                Ok(()) => return Ok(()),
                 Err(refused) => refused,
             }
         };
@@ -126,15 +129,31 @@ impl Outbox {
         Err(refused)
     }
 
+    /// Queues the one message that must not be lost behind others that nobody read, and closes:
+    /// there is always a place for it.
+    pub fn send_last(&self, message: String) {
+        self.shared.bytes.fetch_add(message.len(), Ordering::AcqRel);
+        // Closed, there is nobody to read it.
+        self.put(message, usize::MAX).unwrap_or_default();
+        self.close();
+    }
+
     /// Under the lock, so that no sender outlives `close`: while one does, the reader that `close`
     /// wakes sees no end, and nobody would wake it again.
-    fn put(&self, message: String) -> Result<(), Refused> {
-        let sender = lock(&self.sender);
-        let Some(sender) = sender.as_ref() else { return Err(Refused::Closed) };
-        sender.try_send(message).map_err(|refused| match refused {
-            TrySendError::Full(_) => Refused::Full("outbox_events_max"),
-            TrySendError::Disconnected(_) => Refused::Closed,
-        })
+    fn put(&self, message: String, events_max: usize) -> Result<(), Refused> {
+        {
+            let sender = lock(&self.sender);
+            let Some(sender) = sender.as_ref() else { return Err(Refused::Closed) };
+            if sender.len() >= events_max {
+                return Err(Refused::Full("outbox_events_max"));
+            }
+            sender.try_send(message).map_err(|refused| match refused {
+                TrySendError::Full(_) => Refused::Full("outbox_events_max"),
+                TrySendError::Disconnected(_) => Refused::Closed,
+            })?;
+        }
+        self.shared.wake();
+        Ok(())
     }
 
     /// Takes nothing more; the reader ends after what waits.
@@ -168,6 +187,18 @@ mod tests {
         assert_eq!(sent.next(), Next::Message("a".to_owned()));
         assert_eq!(sent.next(), Next::End);
     }
+
+    #[test]
+    fn the_last_message_has_a_place_behind_all_that_was_not_read() {
+        let (outbox, sent) = Outbox::new(1, 10);
+        outbox.send("a".into()).unwrap();
+        assert_eq!(outbox.send("b".into()), Err(Refused::Full("outbox_events_max")));
+        outbox.send_last("a result of more bytes than the limit".into());
+        assert_eq!(sent.next(), Next::Message("a".into()));
+        assert_eq!(sent.next(), Next::Message("a result of more bytes than the limit".into()));
+        assert_eq!(sent.next(), Next::End);
+    }
+
     #[test]
     fn the_reader_is_woken_for_every_message_and_for_the_end() {
         let (outbox, sent) = Outbox::new(4, 100);

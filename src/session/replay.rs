@@ -39,7 +39,7 @@ pub enum Heard {
     Message(u64, Arc<str>),
     /// There is nothing now.
     Nothing,
-    /// The stream has ended, somebody else reads it now, or messages were lost.
+    /// The stream has ended, or somebody else reads it now.
     End,
 }
 
@@ -56,7 +56,8 @@ impl Replay {
         self.number
     }
 
-    /// Adds a message. Never waits; what nobody reads is dropped at the limits, oldest first.
+    /// Adds a message. Never waits; what nobody reads is dropped at the limits, oldest first, so that
+    /// a result is never lost behind what came before it. Who reads goes on with what is left.
     pub fn push(&self, message: String) {
         self.change(|state| {
             state.bytes += message.len();
@@ -168,9 +169,10 @@ impl ReplayReader {
     /// The next message, without waiting.
     pub fn hear(&mut self) -> Heard {
         let mut state = lock(&self.stream.state);
-        if state.reader != self.reader || self.at < state.first {
+        if state.reader != self.reader {
             return Heard::End;
         }
+        self.at = self.at.max(state.first);
         let index = usize::try_from(self.at - state.first).unwrap_or(usize::MAX);
         match state.events.get(index) {
             Some(message) => {
@@ -223,13 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_dropped_at_the_limits_and_whoever_missed_them_hears_the_end() {
+    fn the_oldest_are_dropped_at_the_limits_and_who_is_slow_hears_the_rest() {
         let stream = Replay::new(1, 2, 10);
         let mut slow = stream.read(0);
         for text in ["a", "b", "c"] {
             stream.push(text.into());
         }
-        assert_eq!(slow.hear(), Heard::End);
+        assert_eq!(slow.hear(), Heard::Message(2, "b".into()));
+        assert_eq!(texts(&mut slow), ["c"]);
         assert_eq!(texts(&mut stream.read(1)), ["b", "c"]);
         stream.push("0123456789".into());
         assert_eq!(texts(&mut stream.read(3)), ["0123456789"]);

@@ -120,7 +120,7 @@ impl Answer {
     fn send(&self, message: String) {
         match self.sink.get() {
             Some(Sink::Kept(stream)) => stream.push(message),
-            // Its client does not read and is cut off, which cancels the call.
+            // Its client does not read, and what comes before the result can be missed.
             Some(Sink::Once(outbox)) => outbox.send(message).unwrap_or_default(),
             None => {}
         }
@@ -131,7 +131,10 @@ impl Answer {
         if self.sink.get().is_none() {
             return Some(response);
         }
-        self.send(response.text);
+        match self.sink.get() {
+            Some(Sink::Once(outbox)) => outbox.send_last(response.text),
+            _ => self.send(response.text),
+        }
         None
     }
 

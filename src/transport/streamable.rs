@@ -214,6 +214,12 @@ impl Streamable {
         }
     }
 
+    /// How many `subscriptions/listen` are open.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        lock(&self.listening).len()
+    }
+
     /// Ends what is open: calls are stopped, listeners get their result.
     pub fn close(&self) {
         self.running.cancel_all(Reason::Shutdown);

@@ -354,6 +354,39 @@ fn batches_are_taken_in_2025_03_26_alone() {
 }
 
 #[test]
+fn long_lists_come_in_pages_in_both_eras() {
+    let house = Plan::new().limits(|limits| limits.page_entries_max = 1).start();
+    let whole = Plan::new().start();
+    let mut talk = Talk::open(&house.client(), "2025-06-18");
+    for (method, list) in [("tools/list", "tools"), ("resources/list", "resources")] {
+        let all = ask_modern(&whole, method, &json!({})).json()["result"][list].clone();
+        let mut walk = |modern: bool| {
+            let (mut seen, mut params) = (Vec::new(), json!({}));
+            loop {
+                let page = if modern {
+                    ask_modern(&house, method, &params).json()
+                } else {
+                    talk.ask(method, &params)
+                };
+                let entries = page["result"][list].as_array().unwrap();
+                assert_eq!(entries.len(), 1, "{page}");
+                seen.push(entries[0]["name"].clone());
+                match page["result"].get("nextCursor") {
+                    Some(cursor) => params = json!({ "cursor": cursor }),
+                    None => return seen,
+                }
+            }
+        };
+        let names: Vec<Value> =
+            all.as_array().unwrap().iter().map(|entry| entry["name"].clone()).collect();
+        assert_eq!(walk(true), names);
+        assert_eq!(walk(false), names);
+    }
+    let wrong = talk.ask("tools/list", &json!({ "cursor": "resources-1" }));
+    assert_eq!(wrong["error"]["code"], -32602);
+}
+
+#[test]
 fn a_second_reader_of_a_session_takes_the_place_of_the_first() {
     let house = Plan::new().start();
     let talk = Talk::open(&house.client(), "2025-06-18");
@@ -379,6 +412,11 @@ fn a_listener_hears_the_acknowledgement_first_and_its_result_at_the_end() {
     // Only what is advertised is taken.
     let taken = json!({ "resourceSubscriptions": ["local://models"] });
     assert_eq!(first["params"]["notifications"], taken);
+    assert_eq!(house.health()["mcp"]["listeners"], 1);
+    let talk = Talk::open(&house.client(), "2025-11-25");
+    assert_eq!(house.health()["mcp"]["kept_sessions"], 0);
+    let _standing = talk.get("");
+    assert_eq!(house.health()["mcp"]["kept_sessions"], 1);
     house.server.stop();
     let (_, last) = stream.message().unwrap();
     assert_eq!((&last["id"], &last["result"]["_meta"][id]), (&json!(1), &json!(1)));
