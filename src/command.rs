@@ -1,15 +1,22 @@
 //! What the program does instead of serving: tokens, certificates, `--check`. Writes to the given
 //! output; opens no socket.
 
+mod granting;
+
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
-use crate::auth::{AuthError, Authenticator, Interfaces, Store, TokenSources, machine_name};
+use crate::auth::{
+    AuthError, Authenticator, Door, Interfaces, Store, TokenSources, machine_name, system_now_s,
+};
 use crate::cert::{self, CertError, Certificates, Made};
-use crate::config::{Command, Config, ConfigError, HTTPS_PORT_DEFAULT, TokenAction};
+use crate::config::{
+    AuthAction, ClientAction, Command, Config, ConfigError, GrantsAction, HTTPS_PORT_DEFAULT,
+    Proof, TokenAction, TokenAdd,
+};
 
 /// Does what was asked for. Errors: it cannot be done, and nothing was changed.
 pub fn run(command: &Command, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -17,11 +24,24 @@ pub fn run(command: &Command, config: &Config, out: &mut dyn Write) -> Result<()
         Command::Token(token) => {
             let store = Store::new(&config.state_folder);
             match &token.action {
-                TokenAction::Add(add) => token_add(&store, &add.name, config, out),
+                TokenAction::Add(add) => token_add(&store, add, config, out),
                 TokenAction::List(_) => token_list(&store, config, out),
                 TokenAction::Revoke(revoke) => token_revoke(&store, &revoke.name, out),
             }
         }
+        Command::Auth(auth) => {
+            let AuthAction::Passphrase(how) = &auth.action;
+            granting::passphrase(config, how.stdin, out)
+        }
+        Command::Grants(grants) => match &grants.action {
+            GrantsAction::List(_) => granting::list_grants(config, out),
+            GrantsAction::Revoke(revoke) => granting::revoke_grant(config, &revoke.id, out),
+        },
+        Command::Client(client) => match &client.action {
+            ClientAction::Add(add) => granting::add_client(config, add, out),
+            ClientAction::List(_) => granting::list_clients(config, out),
+            ClientAction::Remove(remove) => granting::remove_client(config, &remove.name, out),
+        },
         Command::Cert(cert) => make_certificate(&cert.names, config, out),
     }
 }
@@ -36,7 +56,10 @@ pub fn check(config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
         file: config.token_file.clone(),
         value: config.token.as_ref().map(|token| token.expose().to_owned()),
     };
-    let authenticator = Authenticator::open(sources, config.home_open)?;
+    let (home_open, oauth) = (config.home_open, config.oauth.is_some());
+    let door = Door { home_open, oauth, clock: Arc::new(system_now_s) };
+    let authenticator = Authenticator::open_with(sources, door)?;
+    check_passphrase(config, &authenticator)?;
     config.check_exposure(authenticator.required())?;
     if let Some(files) = config.certificate.clone().filter(|_| config.has_https()) {
         Certificates::open_foreign(&files.cert, &files.key)?;
@@ -44,6 +67,15 @@ pub fn check(config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
     let home = if authenticator.home_rule() { "the home network" } else { "nobody" };
     let tokens = authenticator.tokens();
     writeln!(out, "\naccess: {home} without a token; tokens known: {tokens}")?;
+    Ok(())
+}
+
+/// Errors: OAuth is to ask for a passphrase that was never made.
+pub fn check_passphrase(config: &Config, authenticator: &Authenticator) -> Result<(), AuthError> {
+    let asks = config.oauth.is_some_and(|oauth| oauth.proof == Proof::Passphrase);
+    if asks && authenticator.passphrase().is_none() {
+        return Err(AuthError::NoPassphrase);
+    }
     Ok(())
 }
 
@@ -109,11 +141,13 @@ impl From<io::Error> for CommandError {
 
 fn token_add(
     store: &Store,
-    name: &str,
+    add: &TokenAdd,
     config: &Config,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let token = store.add(name, now_s())?;
+    let name = &add.name;
+    let until = add.days.map(|days| system_now_s() + i64::from(days) * 86_400);
+    let token = store.add_until(name, system_now_s(), until)?;
     let url = url_for_clients(config);
     // As in the entry that the server prints: our own CA is not known on the laptop.
     let own = config.has_https() && config.certificate.is_none();
@@ -141,11 +175,18 @@ fn token_add(
 }
 
 fn token_list(store: &Store, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
-    let records = store.read()?;
+    let records = store.read()?.tokens;
     let width = records.iter().map(|record| record.name.len()).max().unwrap_or(0);
     for record in &records {
         let (name, id) = (&record.name, record.id());
-        writeln!(out, "{name:width$}  made {}  id {id}", cert::day(record.created_s))?;
+        let used = record.used_s.map_or_else(|| "never".to_owned(), cert::day);
+        write!(out, "{name:width$}  made {}  used {used}", cert::day(record.created_s))?;
+        match record.expires_s {
+            Some(ends) if ends <= system_now_s() => write!(out, "  ended {}", cert::day(ends))?,
+            Some(ends) => write!(out, "  ends {}", cert::day(ends))?,
+            None => {}
+        }
+        writeln!(out, "  id {id}")?;
     }
     let file = config.token_file.as_ref().map(|path| path.display().to_string());
     let variable = config.token.as_ref().map(|_| "MCP_TOKEN".to_owned());
@@ -160,9 +201,9 @@ fn token_list(store: &Store, config: &Config, out: &mut dyn Write) -> Result<(),
 }
 
 fn token_revoke(store: &Store, name: &str, out: &mut dyn Write) -> Result<(), CommandError> {
-    store.revoke(name)?;
+    let left = store.revoke(name)?;
     writeln!(out, "The token {name} is revoked; a running server refuses it within a second.")?;
-    if store.read()?.is_empty() {
+    if left.tokens.is_empty() {
         writeln!(
             out,
             "It was the last one of {}: after a restart the home network is let in without one.",
@@ -180,7 +221,7 @@ fn make_certificate(
     let machine = machine_name();
     let extras: Vec<String> = config.extra_names.iter().chain(extras).cloned().collect();
     let addresses = Interfaces::new().addresses();
-    let made = cert::make(&config.state_folder, &machine, &addresses, &extras, now_s())?;
+    let made = cert::make(&config.state_folder, &machine, &addresses, &extras, system_now_s())?;
     let opened = Certificates::open_own(&config.state_folder, &machine, &addresses, &extras)?;
     let summary = opened.summary();
     writeln!(out, "certificate  {}", summary.path.display())?;
@@ -205,7 +246,7 @@ fn make_certificate(
 /// Where a client would connect, as far as the settings tell: what is public first, then an
 /// address that others at home can reach.
 fn url_for_clients(config: &Config) -> String {
-    if let Some(url) = &config.public_url {
+    if let Some(url) = config.public_url() {
         return format!("{url}/sse");
     }
     let reachable = |address: &IpAddr| address.is_ipv4() && !address.is_loopback();
@@ -223,9 +264,4 @@ fn url_for_clients(config: &Config) -> String {
     // With stdio alone nobody needs a token; it is for a server that will listen.
     let port = listener.map_or(HTTPS_PORT_DEFAULT, |listener| listener.port);
     format!("{scheme}://{host}:{port}/sse")
-}
-
-fn now_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -17,7 +17,17 @@ pub const PUBLIC: u32 = 0o644;
 /// renamed over it, then the folder synced. Whoever reads sees the old content or the new.
 /// Errors: the system's; the old file is untouched then.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = temporary_beside(path)?;
+    replace_by(&std::process::id().to_string(), path, content, mode)
+}
+
+/// The same for a file that one process at a time writes, under [`lock_folder`]: what a killed writer
+/// left is used up by the next. Errors: as of [`replace`].
+pub fn replace_locked(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    replace_by("new", path, content, mode)
+}
+
+fn replace_by(writer: &str, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = temporary_beside(path, writer)?;
     let written = write_new(&temporary, content, mode).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The first error is the one to tell; a leftover is harmless and unreadable to others.
@@ -122,10 +132,10 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
+fn temporary_beside(path: &Path, writer: &str) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    // Left by a process of the same number that was killed while it wrote.
+    let temporary = path.with_file_name(format!(".{name}.{writer}"));
+    // Left by a process of the same number, or under the lock, that was killed while it wrote.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(temporary),

@@ -74,7 +74,8 @@
 //! | [`mcp`] | the protocol: values in, values out | names a socket, header, thread, clock or tool |
 //! | [`tools`] | what is offered: one file a tool | knows a transport |
 //! | [`upstream`] | LM Studio's HTTP API and its OpenAI-compatible kin | knows MCP |
-//! | [`auth`] | who is asking: tokens, the home rule, principals | knows HTTP |
+//! | [`oauth`] | the authorization server: clients, the owner's consent, codes and tokens on the wire | keeps what is granted; shows anything that is not escaped |
+//! | [`auth`] | who is asking: tokens, grants, the home rule, principals, how often strangers may try | knows HTTP |
 //! | [`cert`] | our own CA and leaf or the owner's files: made, checked, taken up anew | knows a socket or a setting |
 //! | [`observe`] | the log's promise, the access line | knows a protocol |
 //! | [`seal`] | text that a client keeps for us and cannot make or change | knows what it says |
@@ -87,8 +88,9 @@
 //!
 //! - `main` uses `config`, `command`, `observe` and `server`; nobody else uses `server`, which uses
 //!   everything.
-//! - `command` uses `config`, `auth` and `cert`; `config` uses `auth`, for what counts as home.
+//! - `command` uses `config`, `auth`, `cert` and `oauth`; `config` uses `auth`, for what counts as home.
 //! - `transport` uses `edge`, `session`, `mcp`, `observe`, `worker`, `chime` and `cancel`.
+//! - `oauth` uses `edge`, `auth` and `seal`.
 //! - `edge` uses `auth`, `observe`, `worker`, `chime` and `cancel`.
 //! - `session` uses `mcp`, `auth`, `seal`, `files` and `cancel`.
 //! - `tools` uses `mcp`, `upstream` and `cancel`.
@@ -132,7 +134,10 @@
 //! | kept | what is remembered of a session on `/mcp` beside its id |
 //! | stream | an open event stream; a ghost is one whose client never posted |
 //! | peer | the other end of a socket; at home or not |
-//! | principal | who is asking: `home`, or the holder of a token |
+//! | principal | who is asking: `home`, the holder of a token, or a client with a grant |
+//! | site | a public URL: the issuer and audience of what is granted under its name |
+//! | login | a client's request for access, on its way through the owner's browser |
+//! | grant | what a login gave: one client's access until it is revoked, with all its tokens |
 //! | lane | where a call runs: slow ones generate, quick ones ask and return |
 //! | gate | the decision over peer, machine and head, before the body |
 //! | front | the part of the edge that owns a client's connection |
@@ -151,6 +156,8 @@
 //! | a page or endpoint | the same |
 //! | a flag | `config/flags.rs`, its resolver in `config/`, the README's table |
 //! | a limit | `config/limits.rs`, `server/limits.rs`, the README's table, a test that crosses it |
+//! | what a client of OAuth sees | `oauth/`: a file an endpoint; `oauth/page.rs` for the owner's page |
+//! | what is kept of tokens and grants | `auth/state.rs`, with a default for files that lack it |
 //! | a rule of who is let in | `auth/`, and `edge/gate.rs` where it is applied |
 //! | a header or a refusal | `edge/head.rs`, `edge/error.rs`; what web pages are told, `edge/cors.rs` |
 //! | words for the person who starts it | `server/banner.rs`, `server/error.rs`, and the README, which a test holds against the real output |
@@ -171,6 +178,7 @@ pub mod config;
 pub mod edge;
 pub mod files;
 pub mod mcp;
+pub mod oauth;
 pub mod observe;
 pub mod seal;
 pub mod server;

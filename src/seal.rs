@@ -62,6 +62,13 @@ impl Seal {
         URL_SAFE_NO_PAD.encode([payload, tag.as_ref()].concat())
     }
 
+    /// The tag alone, in base64url without padding: text that follows from the payload and that nobody
+    /// else can compute.
+    #[must_use]
+    pub fn tag(&self, purpose: &str, payload: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(sign(&self.key_for(purpose), payload))
+    }
+
     /// The payload, if this very text was sealed with this key for this purpose. Takes a time that
     /// does not depend on where a tag differs.
     #[must_use]

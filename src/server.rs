@@ -105,7 +105,9 @@ impl Server {
             Err(StartError::Listen(refused)) if config.stdio => (None, Some(refused)),
             Err(error) => return Err(error),
         };
-        let watch = Watch::start(bulletin, kept, look).map_err(StartError::Threads)?;
+        let authenticator = network.as_ref().map(|it| Arc::clone(&it.authenticator));
+        let watch =
+            Watch::start(bulletin, kept, authenticator, look).map_err(StartError::Threads)?;
         Ok(Self {
             network,
             stdio: OnceLock::new(),
@@ -192,7 +194,7 @@ fn facts(config: &Config) -> serde_json::Value {
         "upstream": config.upstream.url,
         "defaultModel": config.upstream.model,
         "listeners": listeners,
-        "publicUrl": config.public_url.as_ref().map(ToString::to_string),
+        "publicUrl": config.public_url().map(ToString::to_string),
     })
 }
 

@@ -2,16 +2,16 @@
 //! token files by itself; never logs a token.
 
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::AuthError;
+use super::index::{Foreign, Index, foreign};
+use super::state::State;
 use super::store::Store;
-use super::token::{Digest, TokenId, is_fit};
-use crate::files::{Problem, Stamp};
+use super::token::TokenId;
+use crate::files::Stamp;
 use crate::worker::lock;
 
 /// Who is asking. Sessions belong to a principal.
@@ -26,6 +26,8 @@ pub enum Principal {
         /// What the owner called it.
         name: Arc<str>,
     },
+    /// A client that the owner let in over OAuth, with whichever of its tokens.
+    Grant(TokenId),
 }
 
 impl Principal {
@@ -36,6 +38,7 @@ impl Principal {
         match self {
             Self::Home => "home".to_owned(),
             Self::Token { id, .. } => format!("token:{id}"),
+            Self::Grant(id) => format!("grant:{id}"),
         }
     }
 }
@@ -45,6 +48,7 @@ impl fmt::Display for Principal {
         match self {
             Self::Home => f.write_str("home"),
             Self::Token { name, .. } => write!(f, "token:{name}"),
+            Self::Grant(id) => write!(f, "grant:{id}"),
         }
     }
 }
@@ -56,6 +60,8 @@ pub enum Denied {
     Missing,
     /// A token came, and it is none of ours.
     Invalid,
+    /// A token came that is good for too little.
+    Scope,
     /// There are no tokens, and the peer is not at home.
     NotHome,
 }
@@ -65,6 +71,7 @@ impl fmt::Display for Denied {
         f.write_str(match self {
             Self::Missing => "a token is needed: send Authorization: Bearer TOKEN",
             Self::Invalid => "the token is not known here: it was revoked or mistyped",
+            Self::Scope => "the token was not granted for this",
             Self::NotHome => {
                 "only the home network is served; make a token to be let in from elsewhere"
             }
@@ -93,27 +100,55 @@ impl fmt::Debug for TokenSources {
     }
 }
 
+/// Tells the time in seconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The system's time in seconds since 1970.
+#[must_use]
+pub fn system_now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Who else is let in, and by which clock.
+#[derive(Clone)]
+pub struct Door {
+    /// Whether the home rule stays beside tokens and OAuth.
+    pub home_open: bool,
+    /// Whether clients can be granted access over OAuth: then everyone needs a token.
+    pub oauth: bool,
+    /// When tokens end.
+    pub clock: Clock,
+}
+
 /// Knows every token and the home rule's switch. Cheap to ask; files are looked at again at most
 /// once a second, by whoever asks.
 pub struct Authenticator {
     sources: TokenSources,
     store: Store,
-    home_open: bool,
+    door: Door,
     known: Mutex<Known>,
 }
 
 struct Known {
     looked_at: Instant,
     stamps: Stamps,
-    tokens: Arc<[Token]>,
+    index: Arc<Index>,
+    foreign: Arc<[Foreign]>,
     required: bool,
+    /// When uses were last written down.
+    noted: Instant,
 }
 
 type Stamps = [Option<Stamp>; 2];
 
-struct Token {
-    digest: Digest,
-    name: Arc<str>,
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door")
+            .field("home_open", &self.home_open)
+            .field("oauth", &self.oauth)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Authenticator {
@@ -121,12 +156,21 @@ impl Authenticator {
     /// Errors: a source that is there and cannot be used; starting without it would let people in
     /// whom the owner wanted out.
     pub fn open(sources: TokenSources, home_open: bool) -> Result<Self, AuthError> {
+        Self::open_with(sources, Door { home_open, oauth: false, clock: Arc::new(system_now_s) })
+    }
+
+    /// The same with OAuth or another clock. Errors: as of [`Self::open`].
+    pub fn open_with(sources: TokenSources, door: Door) -> Result<Self, AuthError> {
         let store = Store::new(&sources.state_folder);
         let stamps = stamps(&sources, &store);
-        let tokens = read_all(&sources, &store)?;
-        let required = !tokens.is_empty();
-        let known = Mutex::new(Known { looked_at: Instant::now(), stamps, tokens, required });
-        Ok(Self { sources, store, home_open, known })
+        let state = store.read()?;
+        let foreign = foreign(&sources)?;
+        let index = Index::new(&state, &foreign, &Index::default());
+        let required = door.oauth || index.tokens > 0;
+        let (looked_at, noted) = (Instant::now(), Instant::now());
+        let index = Arc::new(index);
+        let known = Mutex::new(Known { looked_at, stamps, index, foreign, required, noted });
+        Ok(Self { sources, store, door, known })
     }
 
     /// Whether a token is needed (but for the home rule, where it was kept). Once true it stays
@@ -137,37 +181,121 @@ impl Authenticator {
 
     /// Whether callers at home are let in without a token.
     pub fn home_rule(&self) -> bool {
-        self.home_open || !self.required()
+        self.door.home_open || !self.required()
     }
 
-    /// How many tokens are known.
+    /// Whether clients can be let in over OAuth.
+    pub fn oauth(&self) -> bool {
+        self.door.oauth
+    }
+
+    /// How many static tokens are known.
     pub fn tokens(&self) -> usize {
-        self.current().0.len()
+        self.current().0.tokens
+    }
+
+    /// The owner's passphrase, as its hash; none where none was made.
+    pub fn passphrase(&self) -> Option<Arc<str>> {
+        self.current().0.passphrase.clone()
     }
 
     /// Recognizes a caller. Where no token exists a bearer is ignored: clients configured for
-    /// another server send one all the same.
+    /// another server send one all the same. `site`: the public URL by whose name it came; what was
+    /// granted for another is nothing here.
     /// Errors: why not.
     pub fn authenticate(
         &self,
         bearer: Option<&str>,
         peer_is_home: bool,
+        site: Option<&str>,
     ) -> Result<Principal, Denied> {
-        let (tokens, required) = self.current();
-        match bearer {
-            _ if !required && peer_is_home => Ok(Principal::Home),
-            _ if !required => Err(Denied::NotHome),
-            Some(bearer) => find(&tokens, bearer).ok_or(Denied::Invalid),
-            None if self.home_open && peer_is_home => Ok(Principal::Home),
-            None => Err(Denied::Missing),
+        let (index, required) = self.current();
+        let Some(bearer) = bearer.filter(|_| required) else {
+            return match peer_is_home && (!required || self.door.home_open) {
+                true => Ok(Principal::Home),
+                false if required => Err(Denied::Missing),
+                false => Err(Denied::NotHome),
+            };
+        };
+        let holder = index.find(bearer, (self.door.clock)()).ok_or(Denied::Invalid)?;
+        if holder.audience.as_ref().is_some_and(|audience| site != Some(audience)) {
+            return Err(Denied::Invalid);
+        }
+        if !holder.scope_fits {
+            return Err(Denied::Scope);
+        }
+        Ok(holder.principal.clone())
+    }
+
+    /// Whether a caller that was let in would still be: what it holds was not revoked meanwhile.
+    pub fn stands(&self, principal: &Principal) -> bool {
+        let (index, required) = self.current();
+        match principal {
+            Principal::Home => self.door.home_open || !required,
+            Principal::Token { id, .. } | Principal::Grant(id) => {
+                index.is_alive(id, (self.door.clock)())
+            }
         }
     }
 
-    fn current(&self) -> (Arc<[Token]>, bool) {
+    /// Changes what is kept, on disk first and then here. Errors: as of [`Store::update`].
+    pub fn change<T, E: From<AuthError>>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (done, state) = self.store.update(change)?;
+        let mut known = lock(&self.known);
+        // Another change may have been faster to come here.
+        if state.generation > known.index.generation {
+            known.index = Arc::new(Index::new(&state, &known.foreign, &known.index));
+        }
+        Ok(done)
+    }
+
+    /// What is kept, as it stands on disk now. Errors: as of [`Store::read`].
+    pub fn state(&self) -> Result<State, AuthError> {
+        self.store.read()
+    }
+
+    /// Writes down when tokens and grants were last used, now and then. To be called every few
+    /// seconds, by a thread that nobody waits for.
+    pub fn note_uses(&self) {
+        let index = {
+            let mut known = lock(&self.known);
+            if known.noted.elapsed() < NOTE_AFTER {
+                return;
+            }
+            known.noted = Instant::now();
+            Arc::clone(&known.index)
+        };
+        let newer = |id: &TokenId, before: i64| Some(index.used_s(id)).filter(|it| *it > before);
+        let note = |state: &mut State| {
+            let mut noted = 0;
+            for token in &mut state.tokens {
+                if let Some(used_s) = newer(&token.id(), token.used_s.unwrap_or(0)) {
+                    token.used_s = Some(used_s);
+                    noted += 1;
+                }
+            }
+            for grant in &mut state.grants {
+                if let Some(used_s) = newer(&grant.id, grant.used_s) {
+                    grant.used_s = used_s;
+                    noted += 1;
+                }
+            }
+            // Nothing is written for nothing.
+            if noted > 0 { Ok(()) } else { Err(None) }
+        };
+        if let Err(Some(error)) = self.change(note).map_err(|nothing: Option<AuthError>| nothing) {
+            log::warn!("last uses are not kept: {error}");
+        }
+    }
+
+    fn current(&self) -> (Arc<Index>, bool) {
         let seen = {
             let mut known = lock(&self.known);
             if known.looked_at.elapsed() < LOOK_AGAIN_AFTER {
-                return (Arc::clone(&known.tokens), known.required);
+                return (Arc::clone(&known.index), known.required);
             }
             // Claimed before looking, so that one caller looks while the others go on.
             known.looked_at = Instant::now();
@@ -178,26 +306,39 @@ impl Authenticator {
             self.take_up(stamps);
         }
         let known = lock(&self.known);
-        (Arc::clone(&known.tokens), known.required)
+        (Arc::clone(&known.index), known.required)
     }
 
-    fn take_up(&self, stamps: Stamps) {
-        let read = read_all(&self.sources, &self.store);
+    fn take_up(&self, seen: Stamps) {
+        let read = self.store.read().and_then(|state| foreign(&self.sources).map(|it| (state, it)));
+        // What was read is older than what is known, and there is something newer to read.
+        let outdated = |state: &State, known: &Known| {
+            state.generation < known.index.generation && stamps(&self.sources, &self.store) != seen
+        };
         let mut known = lock(&self.known);
-        known.stamps = stamps;
         let was_required = known.required;
-        let outcome = read.map(|tokens| {
-            known.required |= !tokens.is_empty();
-            known.tokens = tokens;
-            known.tokens.len()
-        });
+        let outcome = match read {
+            Ok((state, _)) if outdated(&state, &known) => return,
+            Ok((state, foreign)) => {
+                let index = Index::new(&state, &foreign, &known.index);
+                known.required |= index.tokens > 0;
+                let changed = (known.index.tokens, known.index.generation)
+                    != (index.tokens, index.generation);
+                known.foreign = foreign;
+                known.index = Arc::new(index);
+                Ok((known.index.tokens, changed))
+            }
+            Err(error) => Err(error),
+        };
+        known.stamps = seen;
         drop(known);
         match outcome {
             Err(error) => log::warn!("the tokens known before stay: {error}"),
-            Ok(0) if was_required => {
+            Ok((0, true)) if was_required && !self.door.oauth => {
                 log::warn!("the last token is gone: everyone is refused until a restart");
             }
-            Ok(count) => log::info!("tokens were read again: {count}"),
+            Ok((count, true)) => log::info!("tokens were read again: {count}"),
+            Ok((_, false)) => {}
         }
     }
 }
@@ -206,77 +347,24 @@ impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticator")
             .field("sources", &self.sources)
-            .field("home_open", &self.home_open)
+            .field("door", &self.door)
             .finish_non_exhaustive()
     }
-}
-
-/// Looks at every token, so that the time tells nothing of the one that fits.
-fn find(tokens: &[Token], bearer: &str) -> Option<Principal> {
-    let digest = Digest::of(bearer);
-    let mut found = None;
-    for token in tokens {
-        if token.digest.equals(&digest) {
-            found = Some(token);
-        }
-    }
-    found.map(|token| Principal::Token { id: digest.id(), name: Arc::clone(&token.name) })
 }
 
 fn stamps(sources: &TokenSources, store: &Store) -> Stamps {
     [Stamp::of(store.path()), sources.file.as_deref().and_then(Stamp::of)]
 }
 
-fn read_all(sources: &TokenSources, store: &Store) -> Result<Arc<[Token]>, AuthError> {
-    let mut tokens: Vec<Token> = store
-        .read()?
-        .into_iter()
-        .map(|record| Token { digest: record.digest, name: record.name.into() })
-        .collect();
-    if let Some(path) = &sources.file {
-        tokens.extend(read_file(path)?);
-    }
-    if let Some(value) = &sources.value {
-        tokens.push(token("MCP_TOKEN".to_owned(), value)?);
-    }
-    Ok(tokens.into())
-}
-
-fn read_file(path: &Path) -> Result<Vec<Token>, AuthError> {
-    let unreadable = |error| AuthError::File(Problem::Read(path.to_owned(), error));
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
-    if mode & 0o004 != 0 {
-        // Not refused: container secrets are mounted like this.
-        let path = path.display();
-        log::warn!("{path} can be read by every user (mode {mode:04o}); type: chmod 600 {path}");
-    }
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let tokens = text
-        .lines()
-        .enumerate()
-        .map(|(number, line)| (number + 1, line.trim()))
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(number, line)| token(format!("{file}:{number}"), line))
-        .collect::<Result<Vec<_>, _>>()?;
-    if tokens.is_empty() {
-        return Err(AuthError::Empty(path.to_owned()));
-    }
-    Ok(tokens)
-}
-
-fn token(name: String, text: &str) -> Result<Token, AuthError> {
-    if !is_fit(text) {
-        return Err(AuthError::Unfit(name));
-    }
-    Ok(Token { digest: Digest::of(text), name: name.into() })
-}
-
+/// A use more or less in a list for people is worth no write.
+const NOTE_AFTER: Duration = Duration::from_secs(300);
 /// A revoked token works this much longer at most; a look costs two system calls.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Folder(PathBuf);
@@ -314,8 +402,8 @@ mod tests {
         let authenticator = Authenticator::open(folder.sources(), false).unwrap();
         assert!(!authenticator.required() && authenticator.home_rule());
         for bearer in [None, Some("anything")] {
-            assert_eq!(authenticator.authenticate(bearer, true), Ok(Principal::Home));
-            assert_eq!(authenticator.authenticate(bearer, false), Err(Denied::NotHome));
+            assert_eq!(authenticator.authenticate(bearer, true, None), Ok(Principal::Home));
+            assert_eq!(authenticator.authenticate(bearer, false, None), Err(Denied::NotHome));
         }
     }
 
@@ -325,7 +413,7 @@ mod tests {
         let laptop = Store::new(&folder.0).add("laptop", 0).unwrap();
         for (home_open, at_home) in [(false, Err(Denied::Missing)), (true, Ok("home".to_owned()))] {
             let authenticator = Authenticator::open(folder.sources(), home_open).unwrap();
-            let ask = |bearer, home| name(authenticator.authenticate(bearer, home));
+            let ask = |bearer, home| name(authenticator.authenticate(bearer, home, None));
             assert!(authenticator.required() && authenticator.home_rule() == home_open);
             assert_eq!(ask(None, true), at_home);
             assert_eq!(ask(None, false), Err(Denied::Missing));
@@ -352,7 +440,7 @@ mod tests {
             let authenticator = Authenticator::open(sources.clone(), false).unwrap();
             assert_eq!(authenticator.tokens(), 4);
             [&laptop, "phone-0123456789", "tablet-0123456789", "variable-0123456789"]
-                .map(|token| authenticator.authenticate(Some(token), false).unwrap())
+                .map(|token| authenticator.authenticate(Some(token), false, None).unwrap())
         };
         let before = ids();
         let names = before.clone().map(|principal| principal.to_string());
@@ -371,17 +459,17 @@ mod tests {
         let authenticator = Authenticator::open(folder.sources(), false).unwrap();
         let laptop = store.add("laptop", 0).unwrap();
         // Not looked at yet.
-        assert_eq!(authenticator.authenticate(None, true), Ok(Principal::Home));
+        assert_eq!(authenticator.authenticate(None, true, None), Ok(Principal::Home));
         later(&authenticator);
-        assert_eq!(authenticator.authenticate(None, true), Err(Denied::Missing));
-        assert!(authenticator.authenticate(Some(&laptop), false).is_ok());
+        assert_eq!(authenticator.authenticate(None, true, None), Err(Denied::Missing));
+        assert!(authenticator.authenticate(Some(&laptop), false, None).is_ok());
         store.revoke("laptop").unwrap();
         later(&authenticator);
-        assert_eq!(authenticator.authenticate(Some(&laptop), true), Err(Denied::Invalid));
-        assert_eq!(authenticator.authenticate(None, true), Err(Denied::Missing));
+        assert_eq!(authenticator.authenticate(Some(&laptop), true, None), Err(Denied::Invalid));
+        assert_eq!(authenticator.authenticate(None, true, None), Err(Denied::Missing));
         fs::remove_file(store.path()).unwrap();
         later(&authenticator);
-        assert_eq!(authenticator.authenticate(None, true), Err(Denied::Missing));
+        assert_eq!(authenticator.authenticate(None, true, None), Err(Denied::Missing));
     }
 
     #[test]
@@ -394,11 +482,11 @@ mod tests {
         // Keeps its mode.
         fs::write(store.path(), "").unwrap();
         later(&authenticator);
-        assert!(authenticator.authenticate(Some(&laptop), false).is_ok());
+        assert!(authenticator.authenticate(Some(&laptop), false, None).is_ok());
         assert!(Authenticator::open(folder.sources(), false).is_err());
         crate::files::replace(store.path(), &good, crate::files::PRIVATE).unwrap();
         let phone = store.add("phone", 0).unwrap();
         later(&authenticator);
-        assert!(authenticator.authenticate(Some(&phone), false).is_ok());
+        assert!(authenticator.authenticate(Some(&phone), false, None).is_ok());
     }
 }

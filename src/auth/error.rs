@@ -20,12 +20,18 @@ pub enum AuthError {
     Empty(PathBuf),
     /// A token from the environment or the token file is no token; says where it stands.
     Unfit(String),
-    /// A name that a token cannot have.
+    /// A name that a token or client cannot have.
     Name(String),
-    /// A token of this name exists.
-    NameTaken(String),
-    /// No token has this name; the names there are.
-    NameUnknown(String, Vec<String>),
+    /// One of this kind and name exists.
+    Taken(&'static str, String),
+    /// None of this kind has this name; the names there are.
+    Unknown(&'static str, String, Vec<String>),
+    /// There are as many of this kind as there may be.
+    Full(&'static str, usize),
+    /// A passphrase with fewer characters than this.
+    Short(usize),
+    /// OAuth is to ask for the owner's passphrase, and there is none.
+    NoPassphrase,
     /// The system has no random bytes.
     Random,
 }
@@ -57,20 +63,42 @@ impl fmt::Display for AuthError {
                 f.write_str("make one with: openssl rand -hex 32")
             }
             Self::Name(name) => {
-                write!(f, "\"{name}\" cannot name a token; use 1 to 64 of A-Z a-z 0-9 . _ -, ")?;
+                write!(
+                    f,
+                    "\"{name}\" cannot name a token or a client; use 1 to 64 of A-Z a-z 0-9 . _ -, "
+                )?;
                 f.write_str("as in: local-llm-mcp token add laptop")
             }
-            Self::NameTaken(name) => {
-                write!(f, "there is a token named {name}; choose another name, or first type: ")?;
-                write!(f, "local-llm-mcp token revoke {name}")
+            Self::Taken(kind, name) => {
+                let undo = if *kind == "token" { "revoke" } else { "remove" };
+                write!(f, "there is a {kind} named {name}; choose another name, or first type: ")?;
+                write!(f, "local-llm-mcp {kind} {undo} {name}")
             }
-            Self::NameUnknown(name, known) if known.is_empty() => {
-                write!(f, "no token is named \"{name}\", for there is none; ")?;
-                f.write_str("make one with: local-llm-mcp token add NAME")
+            Self::Unknown("grant", id, known) if known.is_empty() => {
+                write!(f, "no grant is called \"{id}\", for there is none; ")?;
+                f.write_str("one comes of a login: see local-llm-mcp --help for --oauth")
             }
-            Self::NameUnknown(name, known) => {
-                write!(f, "no token is named \"{name}\"; there is {}", known.join(", "))
+            Self::Unknown(kind, name, known) if known.is_empty() => {
+                write!(f, "no {kind} is named \"{name}\", for there is none; ")?;
+                write!(f, "make one with: local-llm-mcp {kind} add NAME")
             }
+            Self::Unknown("grant", id, known) => {
+                write!(f, "no one grant is called \"{id}\"; there is {}", known.join(", "))
+            }
+            Self::Unknown(kind, name, known) => {
+                write!(f, "no {kind} is named \"{name}\"; there is {}", known.join(", "))
+            }
+            Self::Full(kind, max) => {
+                write!(f, "there are {max} {kind}, and more are not kept; take one away first")
+            }
+            Self::Short(min) => {
+                write!(f, "a passphrase needs {min} characters or more; one is made by: ")?;
+                f.write_str("local-llm-mcp auth passphrase")
+            }
+            Self::NoPassphrase => f.write_str(
+                "--oauth passphrase needs the owner's passphrase, and there is none; first type: \
+                 local-llm-mcp auth passphrase (or start with --oauth console)",
+            ),
             Self::Random => f.write_str("the system gives no random bytes; try again"),
         }
     }

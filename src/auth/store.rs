@@ -1,38 +1,20 @@
-//! The token store on disk: `tokens.json`, digests only, replaced in one step. A file that is open
-//! to others or not understood is refused and never written over.
+//! The store on disk: `tokens.json`, digests only, replaced in one step and synced before anybody
+//! hears of the change. A file that is open to others or not understood is refused and never
+//! written over.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::error::AuthError;
-use super::token::{Digest, TokenId, generate};
+use super::state::{KnownClient, Record, State, VERSION};
+use super::token::{Digest, new_secret};
 use crate::files::{self, Problem};
 
-/// The token store of a state folder.
+/// The store of a state folder.
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
-}
-
-/// One token as the store keeps it.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// Unique in the store; `[A-Za-z0-9._-]{1,64}`.
-    pub name: String,
-    /// When it was made, in seconds since 1970.
-    pub created_s: i64,
-    pub(super) digest: Digest,
-}
-
-impl Record {
-    /// Tells it apart in logs.
-    #[must_use]
-    pub fn id(&self) -> TokenId {
-        self.digest.id()
-    }
 }
 
 impl Store {
@@ -48,73 +30,123 @@ impl Store {
         &self.path
     }
 
-    /// Every token; none where there is no file.
+    /// Everything that is kept; an empty state where there is no file.
     /// Errors: the file is unreadable, open to other users, broken or of a newer version.
-    pub fn read(&self) -> Result<Vec<Record>, AuthError> {
+    pub fn read(&self) -> Result<State, AuthError> {
         let unreadable = |error| AuthError::File(Problem::Read(self.path.clone(), error));
         let found = match fs::metadata(&self.path) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
             Err(error) => return Err(unreadable(error)),
         };
         files::check_private(&self.path, &found.permissions()).map_err(AuthError::File)?;
         let text = fs::read_to_string(&self.path).map_err(unreadable)?;
-        let content: Content = serde_json::from_str(&text)
-            .map_err(|error| AuthError::Broken(self.path.clone(), error))?;
-        if content.v != VERSION {
-            return Err(AuthError::Newer(self.path.clone(), content.v));
+        let broken = |error| AuthError::Broken(self.path.clone(), error);
+        let state: State = serde_json::from_str(&text).map_err(broken)?;
+        if state.v > VERSION {
+            return Err(AuthError::Newer(self.path.clone(), state.v));
         }
-        let records = content.tokens.into_iter().map(Record::try_from).collect::<Result<_, _>>();
-        records.map_err(|error| AuthError::Broken(self.path.clone(), error))
+        if state.tokens.iter().any(|record| !is_name(&record.name)) {
+            let wrong = "a name is not 1 to 64 of A-Z a-z 0-9 . _ -";
+            return Err(broken(<serde_json::Error as serde::de::Error>::custom(wrong)));
+        }
+        Ok(state)
+    }
+
+    /// Changes what is kept: reads it, has it changed, and writes it, against all others that do the
+    /// same; the lock is held for that alone. When this returns, the change is on the disk. Returns
+    /// what `change` did, with the state as it is now.
+    /// Errors: `change` does not want it, or the store is unusable; the file is as it was then.
+    pub fn update<T, E: From<AuthError>>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<(T, State), E> {
+        let _lock = self.lock()?;
+        let mut state = self.read()?;
+        let done = change(&mut state)?;
+        state.v = VERSION;
+        state.generation += 1;
+        self.write(&state)?;
+        Ok((done, state))
     }
 
     /// Makes a token and keeps its digest; the token itself is returned once and nowhere kept.
-    /// `now_s` is in seconds since 1970.
+    /// Times are in seconds since 1970.
     /// Errors: the name is unfit or taken, the store unusable.
     pub fn add(&self, name: &str, now_s: i64) -> Result<String, AuthError> {
-        if !is_name(name) {
-            return Err(AuthError::Name(name.to_owned()));
-        }
-        let _lock = self.lock()?;
-        let mut records = self.read()?;
-        if records.iter().any(|record| record.name == name) {
-            return Err(AuthError::NameTaken(name.to_owned()));
-        }
-        let token = generate()?;
-        let digest = Digest::of(&token);
-        records.push(Record { name: name.to_owned(), created_s: now_s, digest });
-        self.write(&records)?;
+        self.add_until(name, now_s, None)
+    }
+
+    /// The same, for a token that ends. Errors: as of [`Self::add`].
+    pub fn add_until(
+        &self,
+        name: &str,
+        now_s: i64,
+        expires_s: Option<i64>,
+    ) -> Result<String, AuthError> {
+        check_name(name)?;
+        let (token, _) = self.update(|state| {
+            if state.tokens.iter().any(|record| record.name == name) {
+                return Err(AuthError::Taken("token", name.to_owned()));
+            }
+            if state.tokens.len() >= TOKENS_MAX {
+                return Err(AuthError::Full("tokens", TOKENS_MAX));
+            }
+            let token = new_secret("mcps_")?;
+            let digest = Digest::of(&token);
+            let name = name.to_owned();
+            state.tokens.push(Record { name, digest, created_s: now_s, expires_s, used_s: None });
+            Ok(token)
+        })?;
         Ok(token)
     }
 
     /// Removes a token; a running server refuses it within about a second.
     /// Errors: no token has the name, the store is unusable.
-    pub fn revoke(&self, name: &str) -> Result<(), AuthError> {
-        let unknown = |records: Vec<Record>| {
-            let names = records.into_iter().map(|record| record.name).collect();
-            AuthError::NameUnknown(name.to_owned(), names)
+    pub fn revoke(&self, name: &str) -> Result<State, AuthError> {
+        let remove = |state: &mut State| {
+            let known = || state.tokens.iter().map(|record| record.name.clone()).collect();
+            let place = state.tokens.iter().position(|record| record.name == name);
+            let place =
+                place.ok_or_else(|| AuthError::Unknown("token", name.to_owned(), known()))?;
+            state.tokens.remove(place);
+            Ok::<_, AuthError>(())
         };
         if !self.path.exists() {
-            return Err(unknown(Vec::new()));
+            return Err(AuthError::Unknown("token", name.to_owned(), Vec::new()));
         }
-        let _lock = self.lock()?;
-        let mut records = self.read()?;
-        let Some(place) = records.iter().position(|record| record.name == name) else {
-            return Err(unknown(records));
-        };
-        records.remove(place);
-        self.write(&records)
+        self.update(remove).map(|((), state)| state)
     }
 
-    fn write(&self, records: &[Record]) -> Result<(), AuthError> {
-        let content = Content { v: VERSION, tokens: records.iter().map(Entry::from).collect() };
-        serde_json::to_vec_pretty(&content)
+    /// Makes a client that codes may be sent to `redirect_uris` for; returns its id and secret, the
+    /// latter once. Errors: the name is unfit or taken, the store unusable.
+    pub fn add_client(
+        &self,
+        name: &str,
+        redirect_uris: Vec<String>,
+        now_s: i64,
+    ) -> Result<(String, String), AuthError> {
+        check_name(name)?;
+        let (id, secret) = (new_secret("pc1.")?, new_secret("mcpk_")?);
+        let client = KnownClient {
+            id: id.clone(),
+            name: name.to_owned(),
+            secret: Digest::of(&secret),
+            redirect_uris,
+            created_s: now_s,
+        };
+        self.update(|state| state.add_client(client))?;
+        Ok((id, secret))
+    }
+
+    fn write(&self, state: &State) -> Result<(), AuthError> {
+        serde_json::to_vec_pretty(state)
             .map_err(io::Error::from)
-            .and_then(|text| files::replace(&self.path, &text, files::PRIVATE))
+            .and_then(|text| files::replace_locked(&self.path, &text, files::PRIVATE))
             .map_err(|error| AuthError::File(Problem::Write(self.path.clone(), error)))
     }
 
-    /// Two commands at once must not lose a token.
+    /// Two writers at once must not lose a change.
     fn lock(&self) -> Result<File, AuthError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         files::lock_folder(folder)
@@ -122,38 +154,8 @@ impl Store {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Content {
-    v: u32,
-    tokens: Vec<Entry>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    name: String,
-    sha256: String,
-    created_s: i64,
-}
-
-impl From<&Record> for Entry {
-    fn from(record: &Record) -> Self {
-        let name = record.name.clone();
-        Self { name, sha256: record.digest.to_hex(), created_s: record.created_s }
-    }
-}
-
-impl TryFrom<Entry> for Record {
-    type Error = serde_json::Error;
-
-    fn try_from(entry: Entry) -> Result<Self, Self::Error> {
-        let wrong = |what| <serde_json::Error as serde::de::Error>::custom(what);
-        let digest =
-            Digest::from_hex(&entry.sha256).ok_or_else(|| wrong("a sha256 is not 64 digits"))?;
-        if !is_name(&entry.name) {
-            return Err(wrong("a name is not 1 to 64 of A-Z a-z 0-9 . _ -"));
-        }
-        Ok(Self { name: entry.name, created_s: entry.created_s, digest })
-    }
+fn check_name(name: &str) -> Result<(), AuthError> {
+    if is_name(name) { Ok(()) } else { Err(AuthError::Name(name.to_owned())) }
 }
 
 fn is_name(name: &str) -> bool {
@@ -163,5 +165,5 @@ fn is_name(name: &str) -> bool {
 
 /// Fits a line of `token list` and of the log.
 const NAME_BYTES_MAX: usize = 64;
-/// Of the file's form.
-const VERSION: u32 = 1;
+/// Read and written whole with every change.
+const TOKENS_MAX: usize = 4096;

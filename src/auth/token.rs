@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::error::AuthError;
 
@@ -14,6 +15,31 @@ use super::error::AuthError;
 /// the token. The same after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId([u8; 8]);
+
+impl TokenId {
+    /// One that belongs to no token. Errors: the system has no random bytes.
+    pub(super) fn random() -> Result<Self, AuthError> {
+        let mut bytes = [0; 8];
+        // ring's error carries nothing.
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|ring::error::Unspecified| AuthError::Random)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for TokenId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        bytes_of_hex(&text).map(Self).ok_or_else(|| D::Error::custom("an id is not 16 digits"))
+    }
+}
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +54,7 @@ impl fmt::Debug for TokenId {
 }
 
 /// The SHA-256 of a token. A slow hash would add nothing to 256 random bits.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
@@ -42,8 +68,7 @@ impl Digest {
 
     /// In a time that does not depend on where the two differ.
     pub(super) fn equals(&self, other: &Self) -> bool {
-        let differing = self.0.iter().zip(&other.0).fold(0, |sum, (a, b)| black_box(sum | (a ^ b)));
-        differing == 0
+        same(&self.0, &other.0)
     }
 
     pub(super) fn id(&self) -> TokenId {
@@ -55,21 +80,46 @@ impl Digest {
     }
 
     pub(super) fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let digit = |half: u8| char::from(DIGITS.get(usize::from(half)).copied().unwrap_or(b'0'));
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
     pub(super) fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != bytes.len() || !rest.is_empty() {
-            return None;
-        }
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            let digit = |character: u8| char::from(character).to_digit(16);
-            *byte = u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?;
-        }
-        Some(Self(bytes))
+        bytes_of_hex(text).map(Self)
     }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::from_hex(&text).ok_or_else(|| D::Error::custom("a sha256 is not 64 digits"))
+    }
+}
+
+/// Whether two are the same, in a time that does not depend on where they differ.
+pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
+    let differing = one.iter().zip(other).fold(0, |sum, (a, b)| black_box(sum | (a ^ b)));
+    one.len() == other.len() && differing == 0
+}
+
+fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |character: u8| char::from(character).to_digit(16);
+        *byte = u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?;
+    }
+    Some(bytes)
 }
 
 impl fmt::Debug for Digest {
@@ -78,13 +128,13 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A new token: `mcps_` (so that leak scanners and people know it) and 256 random bits.
+/// A new secret: a beginning by which leak scanners and people know it, and 256 random bits.
 /// Errors: the system has no random bytes.
-pub(super) fn generate() -> Result<String, AuthError> {
+pub fn new_secret(kind: &str) -> Result<String, AuthError> {
     let mut bytes = [0; 32];
     // ring's error carries nothing.
     SystemRandom::new().fill(&mut bytes).map_err(|ring::error::Unspecified| AuthError::Random)?;
-    Ok(format!("mcps_{}", URL_SAFE_NO_PAD.encode(bytes)))
+    Ok(format!("{kind}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 /// Whether a text can be sent as a bearer (RFC 6750, section 2.1: `b64token`) and is long enough
@@ -108,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_new_token_has_the_known_form_and_is_new() {
-        let (one, two) = (generate().unwrap(), generate().unwrap());
+        let (one, two) = (new_secret("mcps_").unwrap(), new_secret("mcps_").unwrap());
         assert_ne!(one, two);
         assert_eq!(one.len(), 48);
         assert!(one.starts_with("mcps_") && is_fit(&one));

@@ -61,7 +61,8 @@ impl fmt::Display for ConfigError {
             Self::Public(setting) => write!(
                 f,
                 "{setting} lets strangers reach this server, and no token exists; \
-                 first type: local-llm-mcp token add NAME"
+                 first type: local-llm-mcp token add NAME, or let clients in over OAuth with \
+                 --oauth passphrase"
             ),
         }
     }

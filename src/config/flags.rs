@@ -65,11 +65,22 @@ pub struct Flags {
     /// let the home network in without a token although tokens exist (MCP_HOME_OPEN)
     #[argh(switch)]
     pub home_open: bool,
-    /// where clients outside reach this server (MCP_PUBLIC_URL)
+    /// let Claude's connectors and other clients in over OAuth, after the owner's passphrase or
+    /// after a code on the server's console: passphrase or console (MCP_OAUTH)
+    #[argh(option, arg_name = "proof")]
+    pub oauth: Option<String>,
+    /// seconds that an access token lives (MCP_OAUTH_ACCESS_S; default 28800)
+    #[argh(option, arg_name = "seconds")]
+    pub oauth_access_s: Option<String>,
+    /// seconds that a refresh token works again after its use, for clients that share one
+    /// (MCP_OAUTH_GRACE_S; default 600)
+    #[argh(option, arg_name = "seconds")]
+    pub oauth_grace_s: Option<String>,
+    /// where clients outside reach this server; may be repeated (MCP_PUBLIC_URL)
     #[argh(option, arg_name = "url")]
-    pub public_url: Option<String>,
-    /// the address of a reverse proxy in front, through which everyone needs a token; may be
-    /// repeated (MCP_TRUSTED_PROXY)
+    pub public_url: Vec<String>,
+    /// the address of a reverse proxy in front, which is believed about who the client is, and
+    /// through which everyone needs a token; may be repeated (MCP_TRUSTED_PROXY)
     #[argh(option, arg_name = "address")]
     pub trusted_proxy: Vec<String>,
     /// a further host name that clients may use; may be repeated (MCP_ALLOW_HOST)
@@ -102,6 +113,12 @@ pub struct Flags {
 pub enum Command {
     /// Bearer tokens.
     Token(TokenCommand),
+    /// The owner's passphrase.
+    Auth(AuthCommand),
+    /// What was granted over OAuth.
+    Grants(GrantsCommand),
+    /// Clients that are known beforehand.
+    Client(ClientCommand),
     /// The certificate.
     Cert(CertCommand),
 }
@@ -134,6 +151,9 @@ pub struct TokenAdd {
     /// what to call it, as in laptop
     #[argh(positional)]
     pub name: String,
+    /// days until it ends; never where nothing is given
+    #[argh(option, arg_name = "number")]
+    pub days: Option<u32>,
 }
 
 /// list the tokens by name
@@ -145,6 +165,112 @@ pub struct TokenList {}
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "revoke")]
 pub struct TokenRevoke {
+    /// what it is called
+    #[argh(positional)]
+    pub name: String,
+}
+
+/// make the owner's passphrase, which allows a client's login
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "auth")]
+pub struct AuthCommand {
+    /// what to do
+    #[argh(subcommand)]
+    pub action: AuthAction,
+}
+
+/// What to do with the owner's passphrase.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum AuthAction {
+    /// Makes a new one.
+    Passphrase(AuthPassphrase),
+}
+
+/// make a new passphrase and print it, once; the one before ends
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "passphrase")]
+pub struct AuthPassphrase {
+    /// take one of your own from the first line of stdin instead
+    #[argh(switch)]
+    pub stdin: bool,
+}
+
+/// list and revoke what was granted over OAuth
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "grants")]
+pub struct GrantsCommand {
+    /// what to do with grants
+    #[argh(subcommand)]
+    pub action: GrantsAction,
+}
+
+/// What to do with grants.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum GrantsAction {
+    /// Lists them.
+    List(GrantsList),
+    /// Revokes one.
+    Revoke(GrantsRevoke),
+}
+
+/// list the grants with their clients
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "list")]
+pub struct GrantsList {}
+
+/// revoke a grant with all its tokens
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "revoke")]
+pub struct GrantsRevoke {
+    /// its id, or the beginning of it
+    #[argh(positional)]
+    pub id: String,
+}
+
+/// make, list and remove clients with an id and a secret, for a connector's advanced settings
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "client")]
+pub struct ClientCommand {
+    /// what to do with clients
+    #[argh(subcommand)]
+    pub action: ClientAction,
+}
+
+/// What to do with clients.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum ClientAction {
+    /// Makes one.
+    Add(ClientAdd),
+    /// Lists them.
+    List(ClientList),
+    /// Removes one.
+    Remove(ClientRemove),
+}
+
+/// make a client and print its id and secret, once
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "add")]
+pub struct ClientAdd {
+    /// what to call it, as in claude
+    #[argh(positional)]
+    pub name: String,
+    /// where its logins end; may be repeated (default: those of Claude's connectors)
+    #[argh(option, arg_name = "uri")]
+    pub redirect_uri: Vec<String>,
+}
+
+/// list the clients
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "list")]
+pub struct ClientList {}
+
+/// remove a client with all its grants
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "remove")]
+pub struct ClientRemove {
     /// what it is called
     #[argh(positional)]
     pub name: String,

@@ -5,6 +5,7 @@ mod error;
 mod flags;
 mod limits;
 mod network;
+mod oauth;
 mod report;
 mod resolve;
 mod source;
@@ -16,10 +17,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::ConfigError;
+pub use flags::{AuthAction, AuthCommand, AuthPassphrase, ClientAction, ClientAdd, ClientCommand};
 pub use flags::{CertCommand, Command, Flags, TokenAction, TokenAdd, TokenCommand, TokenList};
+pub use flags::{ClientList, ClientRemove, GrantsAction, GrantsCommand, GrantsList, GrantsRevoke};
 pub use flags::{TokenRevoke, parse};
 pub use limits::Limits;
 pub use network::HTTPS_PORT_DEFAULT;
+pub use oauth::{Oauth, Proof};
 pub use report::{Origin, Report, Row};
 pub use resolve::resolve;
 pub use source::Environment;
@@ -50,14 +54,17 @@ pub struct Config {
     pub token: Option<Secret>,
     /// Whether the home rule stays beside the tokens.
     pub home_open: bool,
-    /// Where clients outside reach the server.
-    pub public_url: Option<PublicUrl>,
+    /// Whether and how clients are let in over OAuth.
+    pub oauth: Option<Oauth>,
+    /// Where clients outside reach the server; the first is the one to show.
+    pub public_urls: Vec<PublicUrl>,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpAddr>,
-    /// Host names that are accepted besides local ones; the public URL's is among them.
+    /// Host names that are accepted besides local ones; those of the public URLs are among
+    /// them.
     pub allow_hosts: Vec<String>,
-    /// Origins of web pages that may use the server, as `scheme://host[:port]`; the public URL's is
-    /// among them.
+    /// Origins of web pages that may use the server, as `scheme://host[:port]`; those of the public
+    /// URLs are among them.
     pub allow_origins: Vec<String>,
     /// What is logged, in env_logger's words.
     pub log_filter: String,
@@ -80,6 +87,12 @@ impl Config {
             Some(setting) if !tokens_required => Err(ConfigError::Public(setting.clone())),
             _ => Ok(()),
         }
+    }
+
+    /// Where clients outside reach the server, first of all.
+    #[must_use]
+    pub fn public_url(&self) -> Option<&PublicUrl> {
+        self.public_urls.first()
     }
 
     /// Whether any listener speaks TLS.

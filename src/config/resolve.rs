@@ -8,7 +8,7 @@ use super::flags::Flags;
 use super::report::Origin;
 use super::source::{Environment, Given, Setting, Source};
 use super::url::{PublicUrl, Url, is_dns_name, is_host};
-use super::{CertificateFiles, Config, Limits, Listener, Scheme, Secret, network, upstream};
+use super::{CertificateFiles, Config, Limits, Listener, Scheme, Secret, network, oauth, upstream};
 use crate::auth::{is_globally_routable, is_home_peer, is_local_name};
 
 /// Resolves every setting: flag over environment over default. Reads the one file whose content
@@ -26,18 +26,23 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
     let token_file = source.optional(TOKEN_FILE, flags.token_file.as_deref(), path)?;
     let token = token(source);
     let home_open = home_open(source, flags)?;
-    let public = source.optional(PUBLIC_URL, flags.public_url.as_deref(), public_url)?;
-    let (url, public_url) = public.unzip();
+    let oauth = oauth::oauth(source, flags)?;
+    let (urls, public_urls): (Vec<_>, Vec<_>) =
+        source.list(PUBLIC_URL, &flags.public_url, public_url)?.into_iter().unzip();
     let trusted_proxies = source.list(TRUSTED_PROXY, &flags.trusted_proxy, network::address)?;
     let mut allow_hosts = source.list(ALLOW_HOST, &flags.allow_host, host_name)?;
-    allow_hosts.extend(url.as_ref().map(|url| url.host.clone()));
+    allow_hosts.extend(urls.iter().map(|url| url.host.clone()));
     let mut allow_origins = source.list(ALLOW_ORIGIN, &flags.allow_origin, origin)?;
     // A proxy that ends TLS makes the server's own pages come from there.
-    allow_origins.extend(url.as_ref().map(Url::origin));
+    allow_origins.extend(urls.iter().map(Url::origin));
+    if oauth.is_some() {
+        let (urls, proxies) = (&urls[..], &trusted_proxies[..]);
+        oauth::check(&oauth::Place { listeners: &listeners, host, urls, proxies })?;
+    }
     let (log_filter, log_file) = log(source, flags)?;
     Ok(Config {
         // Without a listener nobody reaches it.
-        public: exposure(host, url.as_ref(), &trusted_proxies).filter(|_| !listeners.is_empty()),
+        public: exposure(host, &urls, &trusted_proxies).filter(|_| !listeners.is_empty()),
         listeners,
         stdio,
         host,
@@ -49,7 +54,8 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
         token_file,
         token,
         home_open,
-        public_url,
+        oauth,
+        public_urls,
         trusted_proxies,
         allow_hosts,
         allow_origins,
@@ -159,8 +165,8 @@ fn log_filter(given: &Given) -> Result<String, ConfigError> {
 }
 
 /// What makes the server public, if anything does.
-fn exposure(host: IpAddr, url: Option<&Url>, trusted_proxies: &[IpAddr]) -> Option<String> {
-    if let Some(url) = url.filter(|url| !is_at_home(url)) {
+fn exposure(host: IpAddr, urls: &[Url], trusted_proxies: &[IpAddr]) -> Option<String> {
+    if let Some(url) = urls.iter().find(|url| !is_at_home(url)) {
         return Some(format!("the public URL {}", url.origin()));
     }
     if let Some(proxy) = trusted_proxies.first() {
@@ -354,7 +360,7 @@ mod tests {
     fn a_public_url_may_have_a_path_and_is_an_origin_of_pages() {
         let arguments = ["--public-url", "https://Home.example:443/llm/"];
         let config = resolved(&arguments, &[]).unwrap();
-        let url = config.public_url.unwrap();
+        let url = config.public_url().unwrap();
         assert_eq!(url.to_string(), "https://home.example/llm");
         assert_eq!((url.host(), url.path()), ("home.example", "/llm"));
         assert_eq!(config.allow_origins, ["https://home.example"]);

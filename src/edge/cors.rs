@@ -1,7 +1,7 @@
 //! What a browser must be told before it lets a web page of another origin use this server (Fetch,
 //! section 3.3). Only configured origins are told anything; all others are refused by the gate.
 
-use super::gate::Policy;
+use super::gate::{Policy, Route};
 use super::head::Head;
 use super::{HeaderText, Reply};
 
@@ -26,13 +26,16 @@ pub(super) struct Grant {
 
 impl Grant {
     /// `None`: no page asks, or one of the server's own.
-    pub(super) fn of(head: &Head, policy: &Policy) -> Option<Self> {
-        let origin = head.field("origin").filter(|origin| policy.has_origin(origin))?;
+    pub(super) fn of(head: &Head, policy: &Policy, route: Option<&Route>) -> Option<Self> {
+        let open = route.is_some_and(Route::any_origin);
+        let origin = head.field("origin").filter(|origin| open || policy.has_origin(origin))?;
+        let origin = if open { "*" } else { origin };
         let expose_headers = policy.cors.expose_headers;
         Some(Self { origin: HeaderText::new(origin)?, expose_headers })
     }
 
-    /// Tells the browser. Never with `*`, nor that it may send cookies: there are none.
+    /// Tells the browser. With `*` only where nobody is asked who he is, and never that it may send
+    /// cookies: there are none.
     pub(super) fn tell(&self, reply: &mut Reply) {
         reply.fields.push(("Access-Control-Allow-Origin", self.origin.clone()));
         let exposed = HeaderText::new(self.expose_headers);
@@ -41,10 +44,15 @@ impl Grant {
         reply.fields.extend(HeaderText::new("Origin").map(|name| ("Vary", name)));
     }
 
-    /// Answers an OPTIONS, by which a browser asks before it sends a request; `allow` is what the
-    /// route takes.
-    pub(super) fn preflight(head: &Head, policy: &Policy, allow: &'static str, reply: &mut Reply) {
-        let Some(grant) = Self::of(head, policy) else { return };
+    /// Answers an OPTIONS, by which a browser asks before it sends a request.
+    pub(super) fn preflight(
+        head: &Head,
+        policy: &Policy,
+        route: Option<&Route>,
+        reply: &mut Reply,
+    ) {
+        let Some(grant) = Self::of(head, policy, route) else { return };
+        let allow = route.map_or("GET, POST, OPTIONS", |route| route.allow);
         grant.tell(reply);
         if head.field("access-control-request-method").is_none() {
             return;

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::auth::SCOPE;
+
 /// A refusal: what went wrong, by whose fault, with all that the reply needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -55,10 +57,16 @@ pub enum Refusal {
     NoRouteNoToken,
     /// The route does not take this method; the list that it takes.
     Method(&'static str),
-    /// A token is needed and none came.
-    TokenMissing,
-    /// The token that came is not valid.
-    TokenInvalid,
+    /// A token is needed and none came; where to read how to get one.
+    TokenMissing(Option<Box<str>>),
+    /// The token that came is not valid; the same.
+    TokenInvalid(Option<Box<str>>),
+    /// The token that came is good for too little; the same.
+    TokenScope(Option<Box<str>>),
+    /// Too many wrong tokens of this address; seconds to wait.
+    TooManyWrong(u64),
+    /// OAuth is on, and this is neither TLS nor from the box itself or its proxy.
+    Plain,
     /// The house does not answer: it is stopping, or a worker was lost.
     Unavailable,
     /// A bug: the request was taken and dropped.
@@ -71,8 +79,13 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Self::BadHead(_) | Self::BadBody(_) | Self::PlainOnTls(_) => 400,
-            Self::TokenMissing | Self::TokenInvalid => 401,
-            Self::NotHome | Self::OriginRefused(_) | Self::Forwarded(_) => 403,
+            Self::TokenMissing(_) | Self::TokenInvalid(_) => 401,
+            Self::TooManyWrong(_) => 429,
+            Self::TokenScope(_)
+            | Self::Plain
+            | Self::NotHome
+            | Self::OriginRefused(_)
+            | Self::Forwarded(_) => 403,
             Self::NoRoute | Self::NoRouteNoToken => 404,
             Self::Method(_) => 405,
             Self::HeadTooSlow(_) | Self::BodyTooSlow(_) => 408,
@@ -113,8 +126,11 @@ impl Refusal {
             Self::Forwarded(_) => "forwarded_refused",
             Self::NoRoute | Self::NoRouteNoToken => "not_found",
             Self::Method(_) => "method_not_allowed",
-            Self::TokenMissing => "unauthorized",
-            Self::TokenInvalid => "invalid_token",
+            Self::TokenMissing(_) => "unauthorized",
+            Self::TokenInvalid(_) => "invalid_token",
+            Self::TokenScope(_) => "insufficient_scope",
+            Self::TooManyWrong(_) => "too_many_requests",
+            Self::Plain => "https_needed",
             Self::Unavailable => "unavailable",
             Self::Unanswered => "internal_error",
         }
@@ -129,15 +145,30 @@ impl Refusal {
         }
     }
 
-    /// The value of `WWW-Authenticate`, which a 401 must carry (RFC 6750, section 3).
+    /// The value of `WWW-Authenticate`, which a 401 must carry (RFC 6750, section 3; RFC 9728, section
+    /// 5.1). One line, one scheme, quoted values: clients read it with simple patterns.
     #[must_use]
-    pub fn challenge(&self) -> Option<&'static str> {
-        match self {
-            Self::TokenMissing => Some("Bearer realm=\"mcp\""),
-            Self::TokenInvalid => Some(
-                "Bearer realm=\"mcp\", error=\"invalid_token\", \
-                 error_description=\"unknown or revoked token\"",
+    pub fn challenge(&self) -> Option<String> {
+        let (metadata, error) = match self {
+            Self::TokenMissing(metadata) => (metadata, ""),
+            Self::TokenInvalid(metadata) => (
+                metadata,
+                ", error=\"invalid_token\", error_description=\"unknown or revoked token\"",
             ),
+            Self::TokenScope(metadata) => (metadata, ", error=\"insufficient_scope\""),
+            _ => return None,
+        };
+        Some(match metadata {
+            Some(url) => format!("Bearer resource_metadata=\"{url}\", scope=\"{SCOPE}\"{error}"),
+            None => format!("Bearer realm=\"mcp\"{error}"),
+        })
+    }
+
+    /// The value of `Retry-After`, in seconds.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::TooManyWrong(seconds) => Some(*seconds),
             _ => None,
         }
     }
@@ -151,8 +182,10 @@ impl Refusal {
             Self::NoRoute
                 | Self::NoRouteNoToken
                 | Self::Method(_)
-                | Self::TokenMissing
-                | Self::TokenInvalid
+                | Self::TokenMissing(_)
+                | Self::TokenInvalid(_)
+                | Self::TokenScope(_)
+                | Self::TooManyWrong(_)
                 | Self::RepliesFull(_)
                 | Self::ReplyTooLarge(_)
                 | Self::Unanswered
@@ -163,7 +196,11 @@ impl Refusal {
     pub(super) fn precedes_origin(&self) -> bool {
         matches!(
             self,
-            Self::NotHome | Self::Forwarded(_) | Self::HostRefused(_) | Self::OriginRefused(_)
+            Self::NotHome
+                | Self::Forwarded(_)
+                | Self::Plain
+                | Self::HostRefused(_)
+                | Self::OriginRefused(_)
         )
     }
 
@@ -248,12 +285,21 @@ impl fmt::Display for Refusal {
                  Authorization: Bearer TOKEN (mcp-remote: --header \"Authorization:${AUTH_HEADER}\" \
                  with AUTH_HEADER=\"Bearer TOKEN\" in its env), make one on the box with: local-llm-mcp token add NAME",
             ),
-            Self::TokenMissing => f.write_str(
+            Self::TokenMissing(Some(_)) => f.write_str(
+                "this server needs a login: add it as a connector or OAuth server of your client, \
+                 or send the header Authorization: Bearer TOKEN",
+            ),
+            Self::TokenMissing(None) => f.write_str(
                 "this server needs a token: send the header Authorization: Bearer TOKEN \
                  (mcp-remote: --header \"Authorization:${AUTH_HEADER}\" with \
                  AUTH_HEADER=\"Bearer TOKEN\" in its env)",
             ),
-            Self::TokenInvalid => f.write_str(
+            Self::TokenScope(_) => f.write_str("this token was not granted for the use of the server"),
+            Self::TooManyWrong(seconds) => {
+                write!(f, "too many wrong tokens; try again in {seconds} s")
+            }
+            Self::Plain => f.write_str("this server is used over https only: use https://"),
+            Self::TokenInvalid(_) => f.write_str(
                 "this token is unknown or revoked; list the valid ones on the box with: \
                  local-llm-mcp token list",
             ),
@@ -272,8 +318,10 @@ impl std::error::Error for Refusal {}
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         202 => "Accepted",
         204 => "No Content",
+        303 => "See Other",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
@@ -287,6 +335,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
@@ -312,8 +361,12 @@ mod tests {
             Refusal::HostRefused("a".into()),
             Refusal::OriginRefused("a".into()),
             Refusal::Forwarded("via".into()),
-            Refusal::TokenMissing,
-            Refusal::TokenInvalid,
+            Refusal::TokenMissing(None),
+            Refusal::TokenMissing(Some("https://a/b".into())),
+            Refusal::TokenInvalid(None),
+            Refusal::TokenScope(None),
+            Refusal::TooManyWrong(60),
+            Refusal::Plain,
             Refusal::Unavailable,
         ];
         for refusal in all {

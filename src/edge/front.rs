@@ -2,7 +2,7 @@
 //! body, worker, reply, and again.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use super::budget::Budget;
 use super::connections::{Connections, Place};
 use super::cors::Grant;
 use super::error::Refusal;
-use super::gate::{Admission, Policy, admit_head};
+use super::gate::{Access, Admission, Policy, admit_head};
 use super::head::{self, Head, Method};
 use super::http::House;
 use super::reply::{self, Awaiting};
 use super::slot::Slot;
 use super::wire::{Got, Wire};
 use super::{Admitted, EdgeLimits, Reply};
-use crate::auth::Interfaces;
+use crate::auth::{Deed, Interfaces, Throttle, system_now_s};
 use crate::cancel::{Cancel, Hook};
 use crate::observe::{AccessLine, escaped};
 
@@ -29,12 +29,25 @@ pub(super) struct Front {
     pub(super) house: Arc<House>,
     pub(super) policy: Policy,
     pub(super) interfaces: Arc<Interfaces>,
+    pub(super) throttle: Arc<Throttle>,
     pub(super) limits: EdgeLimits,
     pub(super) connections: Arc<Connections>,
     pub(super) bodies: Arc<Budget>,
     pub(super) replies: Arc<Budget>,
     pub(super) exchanges: AtomicU64,
     pub(super) refused: AtomicU64,
+}
+
+impl Front {
+    /// A stranger never makes us buffer much.
+    fn body_limits(&self, admission: &Admission) -> EdgeLimits {
+        let route = self.policy.routes.get(admission.route);
+        let public = route.is_some_and(|route| matches!(route.access, Access::Public { .. }));
+        let body_bytes_max = self.limits.body_bytes_max;
+        let body_bytes_max =
+            if public { body_bytes_max.min(PUBLIC_BYTES_MAX) } else { body_bytes_max };
+        EdgeLimits { body_bytes_max, ..self.limits }
+    }
 }
 
 /// One connection.
@@ -45,6 +58,8 @@ pub(super) struct Connection {
     pub(super) socket: Arc<TcpStream>,
     pub(super) peer: SocketAddr,
     pub(super) place: Place,
+    /// Who sent the request that is being served.
+    client: IpAddr,
     /// When the request before began.
     used: Option<Instant>,
     /// Until when the next one is waited for, once that has begun.
@@ -67,7 +82,9 @@ impl Connection {
     /// A connection that has not been used.
     pub(super) fn new(front: Arc<Front>, wire: Wire, peer: SocketAddr, place: Place) -> Self {
         let socket = wire.socket();
-        Self { front, wire, socket, peer, place, used: None, idle_until: None, deep: false }
+        let client = peer.ip().to_canonical();
+        let (used, idle_until, deep) = (None, None, false);
+        Self { front, wire, socket, peer, place, client, used, idle_until, deep }
     }
 
     /// Serves requests until one side ends it. Returns it when it has been silent for a while on a
@@ -167,16 +184,17 @@ impl Connection {
         let (peer, tls) = (self.peer, self.wire.is_tls());
         let admission =
             admit_head(&head, peer, tls, &interfaces, &front.policy).and_then(|admission| {
-                body::check_length(head.framing, &front.limits).map(|()| admission)
+                body::check_length(head.framing, &front.body_limits(&admission)).map(|()| admission)
             });
+        self.client = front.policy.client(&head, peer.ip());
         let admission = match admission {
             Ok(admission) => admission,
-            Err(refusal) => return self.refuse(&head, &refusal, begun),
+            Err(refusal) => return self.refuse(&head, &self.counted(refusal), begun),
         };
         if head.method == Method::Options {
             return self.options(&head, &admission, begun);
         }
-        let body = match self.body(&head) {
+        let body = match self.body(&head, &front.body_limits(&admission)) {
             Ok(body) => body,
             Err(NoBody::Refused(refusal)) => return self.refuse(&head, &refusal, begun),
             Err(NoBody::Broken(error)) => {
@@ -184,11 +202,12 @@ impl Connection {
                 return false;
             }
         };
-        // The credential has done its work; nothing behind the gate sees it.
-        head.fields.retain(|(name, _)| name != "authorization");
+        let route = front.policy.routes.get(admission.route);
+        if !route.is_some_and(|route| matches!(route.access, Access::Public { .. })) {
+            // The credential has done its work; nothing behind the gate sees it.
+            head.fields.retain(|(name, _)| name != "authorization");
+        }
         let admitted = self.admitted(head, admission);
-        let route = admitted.route;
-        let route = front.policy.routes.get(route);
         let _ends = route.is_some_and(|route| route.streams).then(|| self.hang_up_with(&admitted));
         let alone = route.is_some_and(|route| route.alone) && body.bytes.len() <= ALONE_BYTES_MAX;
         let awaiting = if alone {
@@ -222,30 +241,33 @@ impl Connection {
 
     fn admitted(&self, head: Head, admission: Admission) -> Arc<Admitted> {
         let policy = &self.front.policy;
-        let Admission { route, principal, below_prefix } = admission;
+        let Admission { route, principal, base, site } = admission;
         Arc::new(Admitted {
             route,
             principal,
             peer: self.peer,
+            client: self.client,
+            here: policy.is_here(&head, self.peer.ip()),
+            site,
             tls: self.wire.is_tls(),
-            grant: Grant::of(&head, policy),
+            grant: Grant::of(&head, policy, policy.routes.get(route)),
             head,
             gone: Cancel::new(),
             hang_up: Cancel::new(),
-            base: if below_prefix { policy.prefix.clone() } else { String::new() },
+            base,
             half_close: AtomicU8::new(0),
             socket: Arc::clone(&self.socket),
             slot: Slot::default(),
+            authenticator: Arc::clone(&policy.authenticator),
         })
     }
 
-    fn body(&mut self, head: &Head) -> Result<body::Body, NoBody> {
-        let limits = self.front.limits;
+    fn body(&mut self, head: &Head, limits: &EdgeLimits) -> Result<body::Body, NoBody> {
         if head.expects_continue && self.wire.inbound().is_empty() {
             let deadline = Instant::now() + Duration::from_millis(limits.write_ms_max);
             self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", deadline)?;
         }
-        body::read(&mut self.wire, head.framing, &limits, &self.front.bodies)
+        body::read(&mut self.wire, head.framing, limits, &self.front.bodies)
     }
 
     /// Lets the house end this connection from another thread.
@@ -259,11 +281,21 @@ impl Connection {
         let route = self.front.policy.routes.get(admission.route);
         let allow = route.map_or("GET, POST, OPTIONS", |route| route.allow);
         let mut reply = Reply::empty(204).with("Allow", allow);
-        Grant::preflight(head, &self.front.policy, allow, &mut reply);
+        Grant::preflight(head, &self.front.policy, route, &mut reply);
         let keep = head.keep_alive && body::skip(&mut self.wire, head.framing);
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &self.front.limits);
         self.log(head, None, reply.status, 0, begun);
         keep && sent.is_ok()
+    }
+
+    /// Whoever tries tokens is told to wait after a while; real clients that were revoked ask again
+    /// a few times.
+    fn counted(&self, refusal: Refusal) -> Refusal {
+        if !matches!(refusal, Refusal::TokenInvalid(_)) {
+            return refusal;
+        }
+        let taken = self.front.throttle.take(self.client, Deed::WrongBearer, system_now_s());
+        taken.map_or_else(Refusal::TooManyWrong, |()| refusal)
     }
 
     fn refuse(&mut self, head: &Head, refusal: &Refusal, begun: Instant) -> bool {
@@ -275,7 +307,7 @@ impl Connection {
             && body::skip(&mut self.wire, head.framing);
         let limits = self.front.limits;
         let mut reply = Reply::from(refusal);
-        let grant = Grant::of(head, &self.front.policy);
+        let grant = Grant::of(head, &self.front.policy, None);
         if let Some(grant) = grant.filter(|_| !refusal.precedes_origin()) {
             grant.tell(&mut reply);
         }
@@ -294,7 +326,7 @@ impl Connection {
         begun: Instant,
     ) {
         AccessLine {
-            peer: self.peer.ip().to_canonical(),
+            peer: self.client,
             principal: principal.map(|principal| principal as &dyn std::fmt::Display),
             method: head.method.as_str(),
             path: &head.path,
@@ -343,6 +375,8 @@ pub(super) fn speaks_plain(socket: &TcpStream) -> io::Result<Option<bool>> {
 /// After how long a silence a connection moves to a fresh thread: the stack that an answer took is
 /// given back with the old one, which is a third of what an idle connection costs.
 const REST_AFTER: Duration = Duration::from_millis(250);
+/// The body of somebody who need not be known: a registration or a form.
+const PUBLIC_BYTES_MAX: usize = 64 * 1024;
 /// Larger bodies go to a worker, whose thread has the room that they may need; what real clients
 /// send without an image is far smaller.
 const ALONE_BYTES_MAX: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! Who may go on: a pure decision over (peer, machine, head), taken before a byte of the body is
 //! read or a 100 is answered.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::auth::{Authenticator, Denied, HostNames, Interface, Principal, is_home_peer};
@@ -9,11 +9,13 @@ use crate::auth::{Authenticator, Denied, HostNames, Interface, Principal, is_hom
 use super::cors::Cors;
 use super::error::Refusal;
 use super::head::{Head, Method};
+use super::site::Site;
 
 /// One path of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The whole path, below the public prefix where there is one.
+    /// The whole path, below the public prefix where there is one; with a slash at its end also
+    /// every path below it.
     pub path: &'static str,
     /// The methods it takes, as `Allow` lists them.
     pub allow: &'static str,
@@ -25,9 +27,21 @@ pub struct Route {
     /// Whether a request of moderate size is answered on its client's own thread, without the way
     /// through tiny_http and its workers.
     pub alone: bool,
+    /// Below the public URL, the path of the protected resource (RFC 9728) that it belongs to.
+    pub resource: &'static str,
 }
 
 impl Route {
+    fn is(&self, path: &str) -> bool {
+        self.path == path
+            || (self.path.len() > 1 && self.path.ends_with('/') && path.starts_with(self.path))
+    }
+
+    /// Whether pages of every origin may use it (Fetch: `*`, without credentials).
+    pub(super) fn any_origin(&self) -> bool {
+        matches!(self.access, Access::Public { any_origin: true })
+    }
+
     fn takes(&self, method: Method) -> bool {
         // HEAD is answered wherever GET is, by the same handler; but a stream has no HEAD, since
         // the handler would open one for it.
@@ -47,6 +61,12 @@ pub enum Access {
     Open,
     /// Principals only.
     Principals,
+    /// Whoever comes by the name of a public URL. No bearer is looked at, and what `Authorization`
+    /// says goes on to the handler. With `any_origin` web pages of every origin may use it.
+    Public {
+        /// Whether the Origin does not matter.
+        any_origin: bool,
+    },
 }
 
 /// What the gate compares with; one for the life of the server, the interfaces as of now.
@@ -62,11 +82,11 @@ pub struct Policy {
     pub origins: Vec<String>,
     /// What pages of those origins may send and read.
     pub cors: Cors,
-    /// The path of the public URL, below which every route is served too: a proxy may strip it or
-    /// not. Empty, or begins with a slash and does not end with one.
-    pub prefix: String,
-    /// The public URL's host, without a port and in lower case.
-    pub public_host: Option<String>,
+    /// The public URLs. Below the path of each every route is served too: a proxy may strip it or
+    /// not.
+    pub sites: Vec<Arc<Site>>,
+    /// Proxies whose word counts about who the client is.
+    pub proxies: Vec<IpAddr>,
 }
 
 impl Policy {
@@ -74,26 +94,45 @@ impl Policy {
         self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
     }
 
-    /// The number of the route with this path, and whether the path carried the prefix. A path that
-    /// is a route as it stands is that route, also when the prefix has a route's name.
-    fn route(&self, path: &str) -> Option<(usize, bool)> {
-        let number = |path: &str| self.routes.iter().position(|route| route.path == path);
-        let below = || match path.strip_prefix(self.prefix.as_str())? {
-            _ if self.prefix.is_empty() => None,
+    /// The number of the route with this path, and whose prefix the path carried. A path that is a
+    /// route as it stands is that route, also when the prefix has a route's name.
+    fn route(&self, path: &str) -> Option<(usize, Option<&Arc<Site>>)> {
+        let number = |path: &str| self.routes.iter().position(|route| route.is(path));
+        let below = |site: &Site| match path.strip_prefix(site.prefix())? {
+            _ if site.prefix().is_empty() => None,
             "" => number("/"),
             rest => number(rest),
         };
-        let plain = number(path).map(|number| (number, false));
-        plain.or_else(|| below().map(|number| (number, true)))
+        let plain = number(path).map(|number| (number, None));
+        plain.or_else(|| self.sites.iter().find_map(|site| Some((below(site)?, Some(site)))))
     }
 
-    /// Whether a Host is the public URL's, on whatever port.
-    fn is_public(&self, host: &str) -> bool {
-        let Some(public) = &self.public_host else { return false };
-        host.split_at_checked(public.len()).is_some_and(|(name, rest)| {
-            let rest = rest.strip_prefix('.').unwrap_or(rest);
-            name.eq_ignore_ascii_case(public) && (rest.is_empty() || rest.starts_with(':'))
-        })
+    /// Whether a request came from a program on this machine, through no proxy or tunnel.
+    pub(super) fn is_here(&self, head: &Head, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        peer.is_loopback() && forwarded_by(head).is_none() && !self.proxies.contains(&peer)
+    }
+
+    /// The client's address: the peer's, or behind a trusted proxy what that says, read from the end
+    /// of `X-Forwarded-For`, since everything before what our own proxies wrote is the client's.
+    #[must_use]
+    pub fn client(&self, head: &Head, peer: IpAddr) -> IpAddr {
+        let trusted = |address: IpAddr| {
+            self.proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical())
+        };
+        if !trusted(peer) {
+            return peer.to_canonical();
+        }
+        let named = head.fields.iter().rev().filter(|(name, _)| name == "x-forwarded-for");
+        let named = named.flat_map(|(_, value)| value.rsplit(','));
+        let mut last = peer;
+        for address in named.map_while(|text| text.trim().parse::<IpAddr>().ok()) {
+            last = address;
+            if !trusted(address) {
+                break;
+            }
+        }
+        last.to_canonical()
     }
 }
 
@@ -104,12 +143,14 @@ pub struct Admission {
     pub route: usize,
     /// Who asks; `None` only on open routes.
     pub principal: Option<Principal>,
-    /// Whether paths that are announced must begin with [`Policy::prefix`]: the request's own did,
-    /// or it came by the public name, where a proxy may have stripped it.
-    pub below_prefix: bool,
+    /// What paths that are announced must begin with: the prefix of a public URL where the request's
+    /// own did, or where it came by its name, since a proxy may have stripped it.
+    pub base: String,
+    /// The public URL by whose very name it came.
+    pub site: Option<Arc<Site>>,
 }
 
-/// Decides in this order: peer and forwarding (home rule), Host, Origin, route, method, bearer.
+/// Decides in this order: peer and forwarding (home rule), Host, Origin, route, bearer, method.
 /// OPTIONS passes without a bearer, since browsers send none with it.
 ///
 /// Errors: the refusal to answer with.
@@ -124,8 +165,10 @@ pub fn admit_head(
     let at_home = is_home_peer(peer.ip(), interfaces);
     let forwarded = forwarded_by(head);
     let home = at_home && forwarded.is_none();
-    let who = policy.authenticator.authenticate(bearer, home);
-    if !policy.authenticator.required() {
+    let site = policy.sites.iter().find(|site| site.is_at(&head.host));
+    let authenticator = &policy.authenticator;
+    let who = authenticator.authenticate(bearer, home, site.map(|site| site.base()));
+    if !authenticator.required() {
         if !at_home {
             return Err(Refusal::NotHome);
         }
@@ -133,35 +176,67 @@ pub fn admit_head(
             return Err(Refusal::Forwarded(header.to_owned()));
         }
     }
+    // What was granted over OAuth must not be read on the way.
+    let on_box = peer.ip().to_canonical().is_loopback() || policy.proxies.contains(&peer.ip());
+    if authenticator.oauth() && !tls && !on_box {
+        return Err(Refusal::Plain);
+    }
     if !policy.hosts.contains(&head.host) {
         return Err(Refusal::HostRefused(clip(&head.host)));
     }
-    origin(head, tls, policy)?;
+    let found = policy.route(&head.path);
+    let route = found.and_then(|(number, _)| policy.routes.get(number));
+    if !route.is_some_and(Route::any_origin) {
+        origin(head, tls, policy)?;
+    }
+    let mut admission = Admission {
+        route: usize::MAX,
+        principal: None,
+        base: String::new(),
+        site: site.map(Arc::clone),
+    };
     if head.path == "*" {
-        return Ok(Admission { route: usize::MAX, principal: None, below_prefix: false });
+        return Ok(admission);
     }
-    let (number, carried) = policy.route(&head.path).unwrap_or((usize::MAX, false));
-    let route = policy.routes.get(number).ok_or(if who.is_ok() {
-        Refusal::NoRoute
-    } else {
-        Refusal::NoRouteNoToken
-    })?;
-    let below_prefix = carried || (!policy.prefix.is_empty() && policy.is_public(&head.host));
+    let there = |route: &&Route| site.is_some() || !matches!(route.access, Access::Public { .. });
+    let (Some((number, carried)), Some(route)) = (found, route.filter(there)) else {
+        return Err(if who.is_ok() { Refusal::NoRoute } else { Refusal::NoRouteNoToken });
+    };
+    admission.route = number;
+    let named = || policy.sites.iter().find(|site| site.is_named(&head.host));
+    admission.base = carried.or_else(named).map(|it| it.prefix().to_owned()).unwrap_or_default();
     if head.method == Method::Options {
-        return Ok(Admission { route: number, principal: None, below_prefix });
+        return Ok(admission);
     }
+    let metadata = || {
+        let site = site.filter(|_| authenticator.oauth())?;
+        Some(site.resource_metadata(route.resource).into_boxed_str())
+    };
+    admission.principal = match (who, route.access) {
+        (_, Access::Public { .. }) => None,
+        // RFC 6750, section 2: one way at a time, and the query is none of ours.
+        (_, Access::Principals) if bearer.is_some() && has_token_in_query(head) => {
+            return Err(Refusal::BadHead("a token may not stand in the URL"));
+        }
+        (Ok(principal), _) => Some(principal),
+        (Err(Denied::Missing | Denied::NotHome), Access::Open) => None,
+        (Err(Denied::Missing), Access::Principals) => {
+            return Err(Refusal::TokenMissing(metadata()));
+        }
+        // A wrong token is said so on every other route: whoever sends one wants to know.
+        (Err(Denied::Invalid), _) => return Err(Refusal::TokenInvalid(metadata())),
+        (Err(Denied::Scope), _) => return Err(Refusal::TokenScope(metadata())),
+        (Err(Denied::NotHome), Access::Principals) => return Err(Refusal::NotHome),
+    };
     if !route.takes(head.method) {
         return Err(Refusal::Method(route.allow));
     }
-    let principal = match (who, route.access) {
-        (Ok(principal), _) => Some(principal),
-        (Err(Denied::Missing | Denied::NotHome), Access::Open) => None,
-        (Err(Denied::Missing), Access::Principals) => return Err(Refusal::TokenMissing),
-        // A wrong token is said so on every route: whoever sends one wants to know.
-        (Err(Denied::Invalid), _) => return Err(Refusal::TokenInvalid),
-        (Err(Denied::NotHome), Access::Principals) => return Err(Refusal::NotHome),
-    };
-    Ok(Admission { route: number, principal, below_prefix })
+    Ok(admission)
+}
+
+fn has_token_in_query(head: &Head) -> bool {
+    let query = head.query.as_deref().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("access_token=") || pair.starts_with("token="))
 }
 
 /// RFC 6750, section 2.1; the scheme's case does not matter. A token in the query is never taken.

@@ -144,6 +144,7 @@ impl Edge {
             house,
             policy,
             interfaces,
+            throttle: Arc::default(),
             limits,
             connections: Connections::new(
                 limits.connections_max,

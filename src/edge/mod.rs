@@ -19,17 +19,18 @@ mod listen;
 mod pending;
 mod relay;
 mod reply;
+mod site;
 mod slot;
 mod stream;
 mod tls;
 mod wire;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::auth::Principal;
+use crate::auth::{Authenticator, Principal};
 use crate::cancel::{Cancel, Reason};
 
 use cors::Grant;
@@ -44,6 +45,7 @@ pub use gate::{Access, Admission, Policy, Route, admit_head};
 pub use head::{FIELDS_MAX, Framing, Head, Method, parse};
 pub use http::WORKERS;
 pub use listen::{Edge, EdgeCounts, ListenError, Listening, bind};
+pub use site::{RESOURCE_METADATA, Site};
 pub use stream::{Bell, EventSource, Pull};
 pub use tls::server_config;
 
@@ -82,11 +84,18 @@ pub struct Admitted {
     pub route: usize,
     /// Who asks; `None` only on open routes.
     pub principal: Option<Principal>,
-    /// The client's address.
+    /// The address at the other end of the connection.
     pub peer: SocketAddr,
+    /// The client's address, as a trusted proxy tells it.
+    pub client: IpAddr,
+    /// Whether it came from a program on this machine, through no proxy or tunnel.
+    pub here: bool,
+    /// The public URL by whose very name it came.
+    pub site: Option<Arc<Site>>,
     /// Whether it came over TLS.
     pub tls: bool,
-    /// The request, canonical; without `Authorization`, which ended its work at the gate.
+    /// The request, canonical; without `Authorization`, which ended its work at the gate, but on
+    /// routes with [`Access::Public`].
     pub head: Head,
     /// Fires with `ClientLeft` when the client's connection is gone before the reply is out.
     pub gone: Cancel,
@@ -102,6 +111,8 @@ pub struct Admitted {
     socket: Arc<TcpStream>,
     /// Where the answer is left.
     slot: Slot,
+    /// Who knows whether the principal still stands.
+    authenticator: Arc<Authenticator>,
 }
 
 /// The client has closed its sending side.
@@ -127,6 +138,11 @@ impl Admitted {
             // Wakes the front, which has nothing more to hear from this client.
             self.hang_up.fire(Reason::ClientLeft);
         }
+    }
+
+    /// Whether whoever was let in still would be: tokens and grants can be revoked meanwhile.
+    fn stands(&self) -> bool {
+        self.principal.as_ref().is_none_or(|principal| self.authenticator.stands(principal))
     }
 
     /// Notes that the client closed its sending side; says whether it has left by that.
@@ -226,9 +242,10 @@ impl From<&Refusal> for Reply {
         if let Some(allow) = refusal.allow() {
             reply = reply.with("Allow", allow);
         }
-        if let Some(challenge) = refusal.challenge() {
-            reply = reply.with("WWW-Authenticate", challenge);
-        }
+        let challenge = refusal.challenge().and_then(|text| HeaderText::new(&text));
+        reply.fields.extend(challenge.map(|text| ("WWW-Authenticate", text)));
+        let wait = refusal.retry_after_s().and_then(|it| HeaderText::new(&it.to_string()));
+        reply.fields.extend(wait.map(|text| ("Retry-After", text)));
         reply
     }
 }

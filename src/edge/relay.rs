@@ -12,6 +12,7 @@ use super::reply::{Finished, Seen, head, left, look, poll_both};
 use super::stream::{Ear, EventSource, Handed, Pull};
 use super::wire::Wire;
 use super::{Admitted, EdgeLimits, Reply};
+use crate::auth::Principal;
 use crate::cancel::Reason;
 use crate::worker::lock;
 
@@ -70,6 +71,12 @@ impl Watch {
     fn run(&self, relay: &Mutex<Option<Relay>>, ear: &Ear, admitted: &Admitted) -> io::Result<()> {
         let mut watched = true;
         let mut client = PollFlags::empty();
+        let mut looked = Instant::now();
+        // Within a heartbeat of its revocation a stream has ended.
+        let look_every = match admitted.principal {
+            Some(Principal::Home) | None => self.heartbeat,
+            Some(_) => self.heartbeat * 2 / 3,
+        };
         loop {
             let spoken = {
                 let mut relay = lock(relay);
@@ -86,7 +93,14 @@ impl Watch {
                 }
                 relay.spoken
             };
-            let silence = self.heartbeat.saturating_sub(spoken.elapsed());
+            if looked.elapsed() >= LOOK_PAUSE {
+                looked = Instant::now();
+                if !admitted.stands() {
+                    log::info!("a stream ends: what let its client in was revoked");
+                    return lock(relay).as_mut().map_or(Ok(()), Relay::last_chunk);
+                }
+            }
+            let silence = self.heartbeat.saturating_sub(spoken.elapsed()).min(look_every);
             let rung;
             (rung, client) = poll_both(ear, &*self.socket, watched, Some(silence));
             if rung {
@@ -244,6 +258,8 @@ fn call_this_thread(_name: &str) {}
 
 /// Comments count as bytes for the idle clocks of clients and proxies, and every event parser
 /// drops them.
+/// How often a busy stream asks whether its client may still be here.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 const HEARTBEAT: &[u8] = b": keep-alive\n\n";
 const PROBE: &[u8] = b":\n\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

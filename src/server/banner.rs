@@ -54,6 +54,9 @@ fn network_text(config: &Config, server: &Network) -> String {
         }
     }
     line(&mut text, &format!("  access       {}", access(config, server)));
+    if let Some(url) = config.public_url().filter(|_| config.oauth.is_some()) {
+        line(&mut text, &format!("  connector    {url}/mcp  (the URL of a custom connector)"));
+    }
     line(&mut text, "  stop         Ctrl-C");
     snippet(&mut text, config, server);
     text
@@ -77,6 +80,11 @@ pub(super) fn upstream(upstream: &Upstream, found: &Result<Probe, UpstreamError>
 
 fn access(config: &Config, server: &Network) -> String {
     let tokens = server.authenticator.tokens();
+    if config.oauth.is_some() {
+        let home = if config.home_open { "home network without a login, " } else { "" };
+        let rest = if config.home_open { "everyone else " } else { "" };
+        return format!("{home}{rest}with a login (OAuth) or a token ({tokens} valid)");
+    }
     match (tokens, config.home_open) {
         (0, _) => {
             format!("home network only, no token (set one with: {SERVER_NAME} token add NAME)")
@@ -123,7 +131,7 @@ fn url_of(bound: Bound, host: &str) -> String {
 /// The URL to paste: the public one where there is one, else one that the certificate is for, since
 /// clients hold its names against the URL.
 fn pasted(bound: Bound, config: &Config, server: &Network) -> Option<String> {
-    if let Some(public) = &config.public_url {
+    if let Some(public) = config.public_url() {
         return Some(format!("{public}/sse"));
     }
     let first = urls(bound, server).into_iter().next();
@@ -191,7 +199,8 @@ fn shows_own_certificate(url: &str, config: &Config, server: &Network) -> bool {
         let rest = authority.and_then(|authority| authority.strip_prefix(&host));
         rest.is_some_and(|port| port.is_empty() || port.starts_with(':'))
     };
-    summary.authority.is_some() && (config.public_url.is_none() || summary.names.iter().any(named))
+    summary.authority.is_some()
+        && (config.public_urls.is_empty() || summary.names.iter().any(named))
 }
 
 fn entry(text: &mut String, arguments: &[&str], variable: Option<(&str, &str)>, token: bool) {

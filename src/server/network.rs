@@ -8,11 +8,16 @@ use std::time::Instant;
 use super::error::StartError;
 use super::limits::{edge_limits, session_limits};
 use super::random;
+use super::run::say;
 use super::status::Status;
-use crate::auth::{Authenticator, HostNames, Interfaces, TokenSources, machine_name};
+use crate::auth::{
+    Authenticator, Door, HostNames, Interfaces, Lifetimes, TokenSources, machine_name, system_now_s,
+};
 use crate::cert::Certificates;
-use crate::config::{Config, Listener, Scheme};
-use crate::edge::{Cors, Edge, Listening, Policy, bind, server_config};
+use crate::command::check_passphrase;
+use crate::config::{self, Config, Listener, Scheme};
+use crate::edge::{Cors, Edge, Handler, Listening, Policy, Site, bind, server_config};
+use crate::oauth::{self, Oauth, OauthGround, OauthSettings, WideNet, oauth_routes};
 use crate::seal::Seal;
 use crate::session::{EndedIds, KeptSessions, LegacyTickets, Registry};
 use crate::transport::{CaPem, Health, House, Legacy, Router, Sse, Streamable, now_s, routes};
@@ -57,12 +62,15 @@ impl Network {
         }
         let authenticator = Arc::new(authenticator(config)?);
         config.check_exposure(authenticator.required())?;
+        check_passphrase(config, &authenticator)?;
         let interfaces = Arc::new(Interfaces::new());
         let names = machine_name();
         let certificates = certificates(config, &names, &interfaces)?;
         // Before the files that only one server at a time may write.
         let (listening, bound) = listen(config, certificates.as_ref())?;
         let Ground { house, upstream, seal, kept } = ground;
+        let sites = sites(config);
+        let oauth = oauth(config, &sites, &authenticator, &seal);
         let limits = &config.limits;
         let registry = Arc::new(Registry::new(session_limits(limits)));
         let ended = EndedIds::open(
@@ -89,10 +97,11 @@ impl Network {
             ca: CaPem(Arc::new(move || ca.as_ref().and_then(|certificates| certificates.ca_pem()))),
             sse: Arc::new(Sse::new(house, Arc::clone(&registry))),
             streamable: Arc::clone(&streamable),
+            beyond: oauth.map(|oauth| oauth as Arc<dyn Handler>),
         };
         let configured = host_names(config, certificates.as_deref());
         let hosts = HostNames::new(&names, &configured);
-        let policy = policy(config, Arc::clone(&authenticator), hosts);
+        let policy = policy(config, Arc::clone(&authenticator), hosts, sites);
         let edge = Edge::start(
             listening,
             &inner_folder()?,
@@ -133,17 +142,27 @@ fn host_names(config: &Config, certificates: Option<&Certificates>) -> Vec<Strin
 }
 
 /// What the gate compares with.
-fn policy(config: &Config, authenticator: Arc<Authenticator>, hosts: HostNames) -> Policy {
-    let public_url = config.public_url.as_ref();
+fn policy(
+    config: &Config,
+    authenticator: Arc<Authenticator>,
+    hosts: HostNames,
+    sites: Vec<Arc<Site>>,
+) -> Policy {
+    let beyond = config.oauth.iter().flat_map(|_| oauth_routes());
     Policy {
-        routes: routes(),
+        routes: routes().chain(beyond).collect(),
         authenticator,
         hosts,
         origins: config.allow_origins.clone(),
         cors: CORS,
-        prefix: public_url.map(|url| url.path().to_owned()).unwrap_or_default(),
-        public_host: public_url.map(|url| url.host().to_owned()),
+        sites,
+        proxies: config.trusted_proxies.clone(),
     }
+}
+
+fn sites(config: &Config) -> Vec<Arc<Site>> {
+    let urls = config.public_urls.iter().map(ToString::to_string);
+    urls.filter_map(|url| Site::new(&url)).map(Arc::new).collect()
 }
 
 /// The headers of MCP over HTTP in all revisions, for web pages of configured origins.
@@ -154,13 +173,41 @@ const CORS: Cors = Cors {
     expose_headers: "Mcp-Session-Id, WWW-Authenticate",
 };
 
+fn oauth(
+    config: &Config,
+    sites: &[Arc<Site>],
+    authenticator: &Arc<Authenticator>,
+    seal: &Arc<Seal>,
+) -> Option<Arc<Oauth>> {
+    let wanted = config.oauth?;
+    let settings = OauthSettings {
+        proof: match wanted.proof {
+            config::Proof::Passphrase => oauth::Proof::Passphrase,
+            config::Proof::Console => oauth::Proof::Console,
+        },
+        lifetimes: Lifetimes { access_s: wanted.access_s.into(), grace_s: wanted.grace_s.into() },
+        first_route: routes().len(),
+    };
+    let ground = OauthGround {
+        authenticator: Arc::clone(authenticator),
+        seal: Arc::clone(seal),
+        sites: sites.to_vec(),
+        net: Arc::new(WideNet),
+        say: Arc::new(say),
+        clock: Arc::new(system_now_s),
+    };
+    Some(Arc::new(Oauth::new(settings, ground)))
+}
+
 fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
     let sources = TokenSources {
         state_folder: config.state_folder.clone(),
         file: config.token_file.clone(),
         value: config.token.as_ref().map(|token| token.expose().to_owned()),
     };
-    Ok(Authenticator::open(sources, config.home_open)?)
+    let (home_open, oauth) = (config.home_open, config.oauth.is_some());
+    let door = Door { home_open, oauth, clock: Arc::new(system_now_s) };
+    Ok(Authenticator::open_with(sources, door)?)
 }
 
 fn certificates(

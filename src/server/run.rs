@@ -140,7 +140,7 @@ fn probe(server: &Arc<Server>, cancel: &Cancel) -> Result<Worker, StartError> {
 }
 
 /// Words for the person who started it; the log may go elsewhere or be silent.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     // A closed stderr must not end the server.
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }

@@ -1,11 +1,12 @@
 //! One thread that looks after time: it asks for changes while somebody wants to hear of them, and
-//! has sessions forgotten that nobody uses.
+//! has sessions forgotten that nobody uses, and it writes down when tokens were used.
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::auth::Authenticator;
 use crate::cancel::{Cancel, Reason};
 use crate::mcp::{Bulletin, Change};
 use crate::session::KeptSessions;
@@ -25,6 +26,7 @@ impl Watch {
     pub(super) fn start(
         bulletin: Arc<Bulletin>,
         kept: Arc<KeptSessions>,
+        authenticator: Option<Arc<Authenticator>>,
         look: Look,
     ) -> io::Result<Self> {
         let stopping = Cancel::new();
@@ -40,6 +42,9 @@ impl Watch {
                     }
                 }
                 kept.sweep(Instant::now());
+                if let Some(authenticator) = &authenticator {
+                    authenticator.note_uses();
+                }
             }
         })?;
         Ok(Self { stopping, worker: Mutex::new(Some(worker)) })

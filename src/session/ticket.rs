@@ -185,7 +185,7 @@ mod tests {
     fn holder(folder: &Path, name: &str) -> Principal {
         let token = Store::new(folder).add(name, 0).unwrap();
         let sources = TokenSources { state_folder: folder.to_owned(), file: None, value: None };
-        Authenticator::open(sources, false).unwrap().authenticate(Some(&token), true).unwrap()
+        Authenticator::open(sources, false).unwrap().authenticate(Some(&token), true, None).unwrap()
     }
 
     #[test]

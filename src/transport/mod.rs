@@ -44,18 +44,9 @@ enum Endpoint {
 
 /// Every path that exists, in the order of [`ROUTES`]'s numbers.
 const ENDPOINTS: [(Endpoint, Route); 6] = [
-    (
-        Endpoint::Page,
-        Route { path: "/", allow: READ, access: Access::Open, streams: false, alone: false },
-    ),
-    (
-        Endpoint::Health,
-        Route { path: "/health", allow: READ, access: Access::Open, streams: false, alone: false },
-    ),
-    (
-        Endpoint::Ca,
-        Route { path: "/ca.pem", allow: READ, access: Access::Open, streams: false, alone: false },
-    ),
+    (Endpoint::Page, Route { path: "/", ..OPEN }),
+    (Endpoint::Health, Route { path: "/health", ..OPEN }),
+    (Endpoint::Ca, Route { path: "/ca.pem", ..OPEN }),
     // A POST here is a 405, which makes clients that try Streamable HTTP first fall back.
     (
         Endpoint::Sse,
@@ -65,6 +56,7 @@ const ENDPOINTS: [(Endpoint, Route); 6] = [
             access: Access::Principals,
             streams: true,
             alone: false,
+            resource: "/sse",
         },
     ),
     (
@@ -75,6 +67,8 @@ const ENDPOINTS: [(Endpoint, Route); 6] = [
             access: Access::Principals,
             streams: false,
             alone: false,
+            // What is announced for /messages would not be a prefix of the URL that people type.
+            resource: "/sse",
         },
     ),
     (
@@ -85,16 +79,24 @@ const ENDPOINTS: [(Endpoint, Route); 6] = [
             access: Access::Principals,
             streams: true,
             alone: true,
+            resource: "/mcp",
         },
     ),
 ];
 
-const READ: &str = "GET, HEAD, OPTIONS";
+/// A page for everyone.
+const OPEN: Route = Route {
+    path: "",
+    allow: "GET, HEAD, OPTIONS",
+    access: Access::Open,
+    streams: false,
+    alone: false,
+    resource: "",
+};
 
-/// The routes, for the gate.
-#[must_use]
-pub fn routes() -> Arc<[Route]> {
-    ENDPOINTS.iter().map(|(_, route)| *route).collect()
+/// The routes, for the gate; those of [`Router::beyond`] follow.
+pub fn routes() -> impl ExactSizeIterator<Item = Route> {
+    ENDPOINTS.iter().map(|(_, route)| *route)
 }
 
 /// Brings each admitted exchange to its endpoint.
@@ -107,11 +109,23 @@ pub struct Router {
     pub sse: Arc<Sse>,
     /// `/mcp`.
     pub streamable: Arc<Streamable>,
+    /// What answers the routes behind [`routes`].
+    pub beyond: Option<Arc<dyn Handler>>,
 }
 
 impl Handler for Router {
     fn handle(&self, exchange: Exchange) {
-        match ENDPOINTS.get(exchange.admitted.route).map(|(endpoint, _)| *endpoint) {
+        let endpoint = ENDPOINTS.get(exchange.admitted.route).map(|(endpoint, _)| *endpoint);
+        match (endpoint, &self.beyond) {
+            (None, Some(beyond)) => beyond.handle(exchange),
+            (endpoint, _) => self.answer(endpoint, exchange),
+        }
+    }
+}
+
+impl Router {
+    fn answer(&self, endpoint: Option<Endpoint>, exchange: Exchange) {
+        match endpoint {
             Some(Endpoint::Page) => page::answer(exchange),
             Some(Endpoint::Health) => self.health.answer(exchange),
             Some(Endpoint::Ca) => self.ca.answer(exchange),

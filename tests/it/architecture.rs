@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// Who may use whom; `server` builds the house and may use every room. A room that begins to use
 /// another adds its arrow here, in the change that needs it.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("main", &["command", "config", "observe", "server"]),
-    ("command", &["auth", "cert", "config"]),
+    // Of OAuth only what may be a redirect URI.
+    ("command", &["auth", "cert", "config", "oauth"]),
     // Only what is a home address and a local name, to refuse contradictory settings.
     ("config", &["auth"]),
     ("transport", &["cancel", "chime", "edge", "mcp", "observe", "session", "worker"]),
+    // A handler of the edge's, as `transport` is: routes in, replies out.
+    ("oauth", &["auth", "edge", "seal"]),
     ("edge", &["auth", "cancel", "chime", "observe", "worker"]),
     ("session", &["auth", "cancel", "files", "mcp", "seal"]),
     ("tools", &["cancel", "mcp", "upstream"]),
@@ -35,7 +38,15 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 6] = [
     ("ureq", &["upstream/"]),
     (
         "rustls",
-        &["cert/", "edge/listen.rs", "edge/tls.rs", "edge/wire.rs", "server/error.rs", "upstream/"],
+        &[
+            "cert/",
+            "edge/listen.rs",
+            "edge/tls.rs",
+            "edge/wire.rs",
+            "oauth/fetch.rs",
+            "server/error.rs",
+            "upstream/",
+        ],
     ),
     ("rcgen", &["cert/"]),
     ("if_addrs", &["auth/machine.rs"]),

@@ -220,7 +220,7 @@ fn a_token_store_that_is_open_or_broken_is_refused_and_left_as_it_is() {
     for (content, what) in [
         ("{\"v\":1,\"tok", "is not a token store"),
         ("{\"v\":1,\"tokens\":[{\"name\":\"a\",\"sha256\":\"12\",\"created_s\":1}]}", "sha256"),
-        ("{\"v\":2,\"tokens\":[]}", "has version 2"),
+        ("{\"v\":3,\"tokens\":[]}", "has version 3"),
     ] {
         scratch.put("certs/tokens.json", content);
         for arguments in [&["token", "add", "a"][..], &["token", "revoke", "a"], &["--check"]] {

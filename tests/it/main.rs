@@ -24,6 +24,8 @@ mod health;
 mod house;
 /// README.md, held against the program.
 mod mcp;
+/// Logins of clients, and all that is given and taken by them.
+mod oauth;
 mod readme;
 mod resources;
 /// Folders for tests, and waiting.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use local_llm_mcp::auth::{Authenticator, HostNames, Interface, Principal, TokenSources};
-use local_llm_mcp::edge::{Admission, Policy, Refusal, admit_head, parse};
+use local_llm_mcp::edge::{Admission, Policy, Refusal, Site, admit_head, parse};
 
 use super::support::{CORS, routes};
 use crate::scratch::Scratch;
@@ -30,8 +30,8 @@ impl Gate {
             hosts: HostNames::new("desk", &["mcp.example.org"]),
             origins: vec!["https://allowed.example".to_owned()],
             cors: CORS,
-            prefix: String::new(),
-            public_host: Some("mcp.example.org".to_owned()),
+            sites: vec![site("https://mcp.example.org")],
+            proxies: Vec::new(),
         };
         Self { _scratch: scratch, policy }
     }
@@ -55,6 +55,10 @@ impl Gate {
             &self.policy,
         )
     }
+}
+
+fn site(url: &str) -> Arc<Site> {
+    Arc::new(Site::new(url).unwrap())
 }
 
 const HOME: &str = "192.168.1.7";
@@ -192,10 +196,10 @@ fn without_tokens_a_bearer_is_ignored() {
 fn once_a_token_exists_everyone_needs_one() {
     let gate = Gate::new(Some(TOKEN), false);
     for peer in [HOME, "127.0.0.1", STRANGER] {
-        assert_eq!(gate.ask(peer, PRIVATE), Err(Refusal::TokenMissing), "{peer}");
+        assert_eq!(gate.ask(peer, PRIVATE), Err(Refusal::TokenMissing(None)), "{peer}");
         for wrong in ["x", &TOKEN[1..], &TOKEN.to_uppercase(), &format!("{TOKEN}x")] {
             let head = format!("{PRIVATE}\r\nAuthorization: Bearer {wrong}");
-            assert_eq!(gate.ask(peer, &head), Err(Refusal::TokenInvalid), "{peer} {wrong}");
+            assert_eq!(gate.ask(peer, &head), Err(Refusal::TokenInvalid(None)), "{peer} {wrong}");
         }
         for scheme in ["Bearer", "bearer", "BEARER"] {
             let head = format!("{PRIVATE}\r\nAuthorization: {scheme} {TOKEN}");
@@ -206,11 +210,11 @@ fn once_a_token_exists_everyone_needs_one() {
         }
         // Neither an empty one, nor in the query, nor under another scheme.
         let empty = format!("{PRIVATE}\r\nAuthorization: Bearer ");
-        assert_eq!(gate.ask(peer, &empty), Err(Refusal::TokenMissing));
+        assert_eq!(gate.ask(peer, &empty), Err(Refusal::TokenMissing(None)));
         let query = format!("POST /private?access_token={TOKEN} HTTP/1.1\r\nHost: desk");
-        assert_eq!(gate.ask(peer, &query), Err(Refusal::TokenMissing));
+        assert_eq!(gate.ask(peer, &query), Err(Refusal::TokenMissing(None)));
         let basic = format!("{PRIVATE}\r\nAuthorization: Basic {TOKEN}");
-        assert_eq!(gate.ask(peer, &basic), Err(Refusal::TokenMissing));
+        assert_eq!(gate.ask(peer, &basic), Err(Refusal::TokenMissing(None)));
     }
 }
 
@@ -219,16 +223,16 @@ fn an_open_route_tells_a_caller_without_a_token_who_it_is_not() {
     let gate = Gate::new(Some(TOKEN), false);
     assert_eq!(gate.ask(STRANGER, "GET / HTTP/1.1\r\nHost: desk").unwrap().principal, None);
     let wrong = "GET / HTTP/1.1\r\nHost: desk\r\nAuthorization: Bearer x";
-    assert_eq!(gate.ask(HOME, wrong), Err(Refusal::TokenInvalid));
+    assert_eq!(gate.ask(HOME, wrong), Err(Refusal::TokenInvalid(None)));
 }
 
 #[test]
 fn home_open_keeps_the_home_rule_beside_the_tokens() {
     let gate = Gate::new(Some(TOKEN), true);
     assert_eq!(gate.ask(HOME, PRIVATE).unwrap().principal, Some(Principal::Home));
-    assert_eq!(gate.ask(STRANGER, PRIVATE), Err(Refusal::TokenMissing));
+    assert_eq!(gate.ask(STRANGER, PRIVATE), Err(Refusal::TokenMissing(None)));
     let forwarded = format!("{PRIVATE}\r\nVia: x");
-    assert_eq!(gate.ask("127.0.0.1", &forwarded), Err(Refusal::TokenMissing));
+    assert_eq!(gate.ask("127.0.0.1", &forwarded), Err(Refusal::TokenMissing(None)));
     let with_token = format!("{forwarded}\r\nAuthorization: Bearer {TOKEN}");
     assert!(gate.ask(STRANGER, &with_token).is_ok());
 }
@@ -250,10 +254,10 @@ fn the_route_is_the_whole_path_and_says_what_it_takes() {
 #[test]
 fn every_route_is_served_below_the_public_prefix_too() {
     let mut gate = Gate::new(None, false);
-    gate.policy.prefix = "/llm".to_owned();
+    gate.policy.sites = vec![site("https://mcp.example.org/llm")];
     let ask = |path: &str, host: &str| {
         let head = format!("OPTIONS {path} HTTP/1.1\r\nHost: {host}");
-        gate.ask(HOME, &head).map(|admission| (admission.route, admission.below_prefix))
+        gate.ask(HOME, &head).map(|admission| (admission.route, !admission.base.is_empty()))
     };
     for (path, route) in [("/llm", 0), ("/llm/", 0), ("/llm/echo", 1), ("/llm/echo?a=b", 1)] {
         assert_eq!(ask(path, "desk"), Ok((route, true)), "{path}");
@@ -274,10 +278,10 @@ fn every_route_is_served_below_the_public_prefix_too() {
 #[test]
 fn a_prefix_with_a_routes_name_leaves_the_route_where_it_is() {
     let mut gate = Gate::new(None, false);
-    gate.policy.prefix = "/echo".to_owned();
+    gate.policy.sites = vec![site("https://mcp.example.org/echo")];
     let ask = |path: &str| {
         let head = format!("OPTIONS {path} HTTP/1.1\r\nHost: desk");
-        gate.ask(HOME, &head).map(|admission| (admission.route, admission.below_prefix))
+        gate.ask(HOME, &head).map(|admission| (admission.route, !admission.base.is_empty()))
     };
     assert_eq!(ask("/echo"), Ok((1, false)));
     assert_eq!(ask("/echo/"), Ok((0, true)));
@@ -288,7 +292,7 @@ fn a_prefix_with_a_routes_name_leaves_the_route_where_it_is() {
 fn without_a_prefix_the_public_name_changes_no_path() {
     let gate = Gate::new(None, false);
     let admitted = gate.ask(HOME, "GET / HTTP/1.1\r\nHost: mcp.example.org").unwrap();
-    assert!(!admitted.below_prefix);
+    assert_eq!(admitted.base, "");
     for path in ["", "echo"] {
         let refused = gate.ask(HOME, &format!("GET /{path}/ HTTP/1.1\r\nHost: desk"));
         assert_eq!(refused, Err(Refusal::NoRoute));

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use local_llm_mcp::auth::{Authenticator, HostNames, Interfaces, TokenSources};
 use local_llm_mcp::edge::{
     Access, Admitted, Bell, Cors, Edge, EdgeLimits, EventSource, Exchange, Handler, HeaderText,
-    Listening, Policy, Pull, Reply, Route, bind, server_config,
+    Listening, Policy, Pull, Reply, Route, Site, bind, server_config,
 };
 use local_llm_mcp::worker::lock;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
@@ -41,7 +41,14 @@ pub(super) const LIMITS: EdgeLimits = EdgeLimits {
 
 /// Every route of the tests, answered on a worker or on the client's own thread.
 pub(super) fn routes(alone: bool) -> Arc<[Route]> {
-    let open = |path, allow, streams| Route { path, allow, access: Access::Open, streams, alone };
+    let open = |path, allow, streams| Route {
+        path,
+        allow,
+        access: Access::Open,
+        streams,
+        alone,
+        resource: "",
+    };
     [
         open("/", "GET, HEAD, OPTIONS", false),
         open("/echo", "POST, OPTIONS", false),
@@ -61,6 +68,7 @@ pub(super) fn routes(alone: bool) -> Arc<[Route]> {
             access: Access::Principals,
             streams: false,
             alone,
+            resource: "/private",
         },
     ]
     .into()
@@ -353,8 +361,8 @@ fn policy(scratch: &Scratch, token: Option<&str>, prefix: &str, alone: bool) -> 
         hosts: HostNames::new("", ["home.example"]),
         origins: vec!["https://allowed.example".to_owned()],
         cors: CORS,
-        prefix: prefix.to_owned(),
-        public_host: Some("home.example".to_owned()),
+        sites: vec![Arc::new(Site::new(&format!("https://home.example{prefix}")).unwrap())],
+        proxies: Vec::new(),
     }
 }
 

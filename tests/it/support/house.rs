@@ -74,11 +74,21 @@ impl Plan {
     pub(crate) fn config(&self, upstream: &str) -> Config {
         let own = [("LM_STUDIO_URL".to_owned(), upstream.to_owned())];
         let environment: Environment = own.into_iter().chain(self.variables.clone()).collect();
-        let Ok(flags) = config::parse(&[]).unwrap() else { panic!("no flags are no help") };
-        let flags: Flags = flags;
-        let mut config = config::resolve(&flags, &environment).unwrap();
+        let mut config = Self::resolve(&environment).unwrap();
         config.limits = self.limits;
         config
+    }
+
+    /// The settings, or the sentence that refuses them.
+    pub(crate) fn try_config(&self) -> Result<Config, String> {
+        let environment: Environment = self.variables.iter().cloned().collect();
+        Self::resolve(&environment).map_err(|error| error.to_string())
+    }
+
+    fn resolve(environment: &Environment) -> Result<Config, config::ConfigError> {
+        let Ok(flags) = config::parse(&[]).unwrap() else { panic!("no flags are no help") };
+        let flags: Flags = flags;
+        config::resolve(&flags, environment)
     }
 
     pub(crate) fn try_start(self) -> Result<House, StartError> {

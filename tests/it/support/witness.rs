@@ -107,6 +107,8 @@ impl Exchange {
     fn read(head: &str, body: &[u8]) -> Self {
         let target = head.split(' ').nth(1).unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        // Documents about a resource are at its path, and are none of its messages.
+        let path = if path.contains("/.well-known/") { "" } else { path };
         let field = |name: &str| field(head, name).map(str::to_owned);
         let session = query.strip_prefix("sessionId=").map(str::to_owned);
         let mut exchange = Self {

@@ -1,0 +1,212 @@
+use std::time::{Duration, Instant};
+
+use local_llm_mcp::auth::{AuthError, Store};
+use serde_json::json;
+
+use super::bench::{
+    CALLBACK, FORM, JSON, PASSPHRASE, PUBLIC, VERIFIER, authorize, form, hashed, set_passphrase,
+    unescape,
+};
+use crate::scratch::eventually;
+use crate::support::client::Client;
+use crate::support::house::{House, Plan};
+
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+
+fn plan() -> Plan {
+    let plan = Plan::new().set("MCP_OAUTH", "passphrase").set("MCP_PUBLIC_URL", PUBLIC);
+    set_passphrase(plan.scratch.path(), hashed());
+    plan
+}
+
+/// A client by the public name.
+fn public(house: &House) -> Client {
+    house.client().with_field("Host", "mcp.example.org")
+}
+
+/// A whole login over sockets; what /token gave.
+fn login(client: &Client) -> serde_json::Value {
+    let registration = json!({ "redirect_uris": [CALLBACK] }).to_string();
+    let registered = client.ask("POST", "/register", JSON, &registration);
+    let id = registered.json()["client_id"].as_str().unwrap().to_owned();
+    let page = client.ask("GET", &authorize(&id, CALLBACK, &[]), "Accept: text/html\r\n", "");
+    assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
+    let (_, rest) = page.text().split_once("name=\"transaction\" value=\"").unwrap();
+    let transaction = rest.split('"').next().unwrap();
+    let body = form(&[("transaction", transaction), ("decision", "allow"), ("proof", PASSPHRASE)]);
+    let fields = format!("{FORM}Origin: {PUBLIC}\r\n");
+    let allowed = client.ask("POST", "/authorize", &fields, &body);
+    assert_eq!(allowed.status, 303, "{allowed:?}");
+    let location = allowed.field("location").unwrap();
+    let (_, rest) = location.split_once("code=").unwrap();
+    let code = unescape(rest.split('&').next().unwrap());
+    let pairs = [
+        ("grant_type", "authorization_code"),
+        ("code", code.as_str()),
+        ("code_verifier", VERIFIER),
+        ("redirect_uri", CALLBACK),
+        ("client_id", &id),
+    ];
+    let given = client.ask("POST", "/token", FORM, &form(&pairs));
+    assert_eq!(given.status, 200, "{given:?}");
+    given.json()
+}
+
+#[test]
+fn statement_20_a_session_belongs_to_its_grant() {
+    let house = plan().start();
+    let client = public(&house);
+    let token = |given: &serde_json::Value| given["access_token"].as_str().unwrap().to_owned();
+    let (one, two) = (token(&login(&client)), token(&login(&client)));
+    let (one, two) = (client.with_token(&one), client.with_token(&two));
+    let mut session = one.open();
+    assert_eq!(session.ask("ping", &json!({}))["result"], json!({}));
+    let (_, id) = session.endpoint.split_once("sessionId=").unwrap();
+    assert!(id.len() >= 21, "122 random bits or more: {id}");
+    assert_eq!(two.post(&session.endpoint, PING).status, 404);
+    assert_eq!(one.post(&session.endpoint, PING).status, 202);
+}
+
+#[test]
+fn streams_of_a_revoked_grant_end_within_a_heartbeat_and_so_does_its_access() {
+    let house = plan().limits(|limits| limits.heartbeat_ms = 1500).start();
+    let client = public(&house);
+    let given = login(&client);
+    let owner = client.with_token(given["access_token"].as_str().unwrap());
+    let laptop = client.with_token(&Store::new(house.scratch.path()).add("laptop", 0).unwrap());
+    eventually("the token is known", || laptop.get("/health").json().get("upstream").is_some());
+    let (mut granted, mut fixed) = (owner.open(), laptop.open());
+    let store = Store::new(house.scratch.path());
+    let grant = store.read().unwrap().grants[0].id.to_string();
+    let revoked = Instant::now();
+    store.update(|state| state.revoke_grant(&grant)).unwrap();
+    eventually("the grant is refused", || owner.post("/messages", PING).status == 401);
+    assert!(revoked.elapsed() < Duration::from_secs(2), "{:?}", revoked.elapsed());
+    while granted.next().is_some() {}
+    assert!(revoked.elapsed() < Duration::from_secs(4), "{:?}", revoked.elapsed());
+    assert_eq!(fixed.ask("ping", &json!({}))["result"], json!({}), "others go on");
+    store.revoke("laptop").unwrap();
+    while fixed.next().is_some() {}
+}
+
+#[test]
+fn statement_22_oauth_over_plain_http_is_refused_but_on_the_box_or_behind_its_proxy() {
+    let refused = |plan: Plan| plan.try_config().unwrap_err();
+    for (plan, words) in [
+        (plan().set("HOST", "0.0.0.0"), "--trusted-proxy"),
+        (plan().set("MCP_PUBLIC_URL", ""), "--public-url"),
+        (plan().set("MCP_PUBLIC_URL", "http://mcp.example.org"), "https://mcp.example.org"),
+        (plan().set("MCP_OAUTH", "yes"), "passphrase or console"),
+        (plan().set("MCP_OAUTH_GRACE_S", "90000"), "86400"),
+    ] {
+        let said = refused(plan);
+        assert!(said.contains(words), "{said}");
+    }
+    let behind = plan().set("HOST", "0.0.0.0").set("MCP_TRUSTED_PROXY", "127.0.0.1");
+    assert!(behind.try_config().is_ok());
+    // Without a passphrase nobody could ever come in.
+    let without = Plan::new().set("MCP_OAUTH", "passphrase").set("MCP_PUBLIC_URL", PUBLIC);
+    let said = without.try_start().map(drop).unwrap_err();
+    assert!(said.is_configuration() && said.to_string().contains("auth passphrase"), "{said}");
+    let console = Plan::new().set("MCP_OAUTH", "console").set("MCP_PUBLIC_URL", PUBLIC);
+    drop(console.start());
+}
+
+#[test]
+fn everyone_needs_a_login_but_home_where_it_was_kept() {
+    let closed = plan().start();
+    assert_eq!(closed.client().get("/sse").status, 401);
+    assert_eq!(public(&closed).get("/sse").status, 401);
+    let open = plan().set("MCP_HOME_OPEN", "yes").start();
+    drop(open.client().open());
+    let stranger = public(&open).with_field("X-Forwarded-For", "198.51.100.7");
+    assert_eq!(stranger.get("/sse").status, 401);
+    // Without OAuth its paths are not there.
+    let tokens = Plan::new().set("MCP_TOKEN", "0123456789abcdef").start();
+    for path in ["/authorize", "/token", "/register", "/.well-known/oauth-protected-resource"] {
+        assert_eq!(tokens.client().get(path).status, 404, "{path}");
+    }
+    let challenge = tokens.client().get("/sse");
+    assert_eq!(challenge.field("www-authenticate"), Some("Bearer realm=\"mcp\""));
+}
+
+#[test]
+fn pages_of_any_origin_may_use_what_needs_no_proof() {
+    let house = plan().start();
+    let page = public(&house).with_field("Origin", "https://inspector.example");
+    for path in ["/.well-known/oauth-authorization-server", "/token", "/register", "/revoke"] {
+        let asked = page.ask("OPTIONS", path, "Access-Control-Request-Method: POST\r\n", "");
+        assert_eq!(asked.status, 204, "{path}");
+        assert_eq!(asked.field("access-control-allow-origin"), Some("*"), "{path}");
+        assert!(asked.field("access-control-allow-credentials").is_none());
+    }
+    let read = page.get("/.well-known/oauth-protected-resource/mcp");
+    assert_eq!((read.status, read.field("access-control-allow-origin")), (200, Some("*")));
+    assert_eq!(page.ask("POST", "/authorize", FORM, "").status, 403);
+    assert_eq!(page.ask("POST", "/mcp", JSON, PING).status, 403);
+}
+
+#[test]
+fn statement_18_a_flood_of_registrations_and_bad_tokens_leaves_everything_as_it_was() {
+    let house = plan().start();
+    let client = public(&house);
+    login(&client);
+    let before = house.scratch.read("tokens.json");
+    let registration = json!({ "redirect_uris": [CALLBACK] }).to_string();
+    let post = |path: &str, fields: &str, body: &str| client.request("POST", path, fields, body);
+    let memory = resident_kib();
+    let mut connection = client.connect();
+    let (mut good, mut slow) = (0, 0);
+    for round in 0..3000 {
+        connection.send(&post("/register", JSON, &registration));
+        good += usize::from(connection.reply("POST").status == 201);
+        connection.send(&post("/mcp", "Authorization: Bearer mcpa_wrong\r\n", ""));
+        slow += usize::from(connection.reply("POST").status == 429);
+        if round % 500 == 0 {
+            let begun = Instant::now();
+            assert_eq!(house.client().get("/health").status, 200);
+            assert!(begun.elapsed() < Duration::from_secs(1));
+        }
+    }
+    assert!((29..=90).contains(&good), "30 a minute: {good}");
+    assert!(slow > 2000, "{slow}");
+    assert_eq!(house.scratch.read("tokens.json"), before);
+    let grown = resident_kib().saturating_sub(memory);
+    // Other tests run in this process too.
+    assert!(grown < 64 * 1024, "{grown} KiB");
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn a_change_by_a_command_is_known_within_a_second() {
+    let house = plan().start();
+    let client = public(&house);
+    let store = Store::new(house.scratch.path());
+    let (id, _) = store.add_client("claude", vec![CALLBACK.to_owned()], 0).unwrap();
+    let page = client.ask("GET", &authorize(&id, CALLBACK, &[]), "Accept: text/html\r\n", "");
+    assert_eq!(page.status, 200);
+    store
+        .update(|state| {
+            state.passphrase = None;
+            Ok::<_, AuthError>(())
+        })
+        .unwrap();
+    let gone = Instant::now();
+    eventually("the passphrase is gone", || {
+        let (_, rest) = page.text().split_once("name=\"transaction\" value=\"").unwrap();
+        let pairs = [
+            ("transaction", rest.split('"').next().unwrap()),
+            ("decision", "allow"),
+            ("proof", PASSPHRASE),
+        ];
+        let fields = format!("{FORM}Origin: {PUBLIC}\r\n");
+        let got = client.ask("POST", "/authorize", &fields, &form(&pairs)).status;
+        [403, 429, 400].contains(&got)
+    });
+    assert!(gone.elapsed() < Duration::from_secs(3));
+}
