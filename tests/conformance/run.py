@@ -7,7 +7,8 @@
     tests/conformance/run.py --verbose      shows warnings too
 
 First against the fixtures of `examples/conformance`, which are the product around the tools that the
-suite asks for; then against the product itself, with a stand-in for its model server. What may fail is in
+suite asks for; then against the product itself, with a stand-in for its model server, and against its authorization
+server, with a login that `authorization.py` drives. What may fail is in
 `known/`, a scenario or `scenario:check` a line with its reason; what is listed there and passes is an error too.
 
 The product is $LOCAL_LLM_MCP_BIN, else the release build, else the debug build. With CI=true a missing
@@ -33,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "clients"))
 
+import authorization  # noqa: E402
 from harness.children import Children, Late, bare_environment  # noqa: E402
 from harness.tools import Tools, node_version, target_folder  # noqa: E402
 
@@ -77,6 +79,7 @@ PRODUCT = [
     Run("product 2025-11-25", NEXT, ["--requirements", "2025-11-25"], 33),
     Run("product 2026-07-28", NEXT, ["--requirements", "2026-07-28"], 50),
 ]
+AUTHORIZATION = [Run("authorization", NEXT, [], 2)]
 
 
 class Tally:
@@ -178,7 +181,40 @@ def run_all(only, tally):
                     print(server.tail(), flush=True)
             if server.terminate() != 0:
                 tally.fail(f"{runs[0].title}: stop", [server.tail()])
+    for run in AUTHORIZATION:
+        if only in run.title:
+            chosen += 1
+            run_authorization(run, tally)
     return chosen
+
+
+def run_authorization(run, tally):
+    """The scenarios for authorization servers, against the product with OAuth on loopback."""
+    with Children() as children, tempfile.TemporaryDirectory(prefix="llm-conf-") as folder:
+        folder, binary, port = Path(folder), Tools().binary, authorization.free_port()
+        issuer = f"http://127.0.0.1:{port}"
+        environment = bare_environment(
+            folder, HOST="127.0.0.1", PORT=port, MCP_TRANSPORT="http", MCP_STATE_DIR=folder / "state",
+            MCP_OAUTH="passphrase", MCP_PUBLIC_URL=issuer, LM_STUDIO_URL="http://127.0.0.1:9")
+        try:
+            passphrase = authorization.make_passphrase(binary, environment)
+            server = children.start("local-llm-mcp", [binary], environment)
+            wait_for_url(server, folder)
+            print(f"== {run.title}: {run.package}, {issuer}", flush=True)
+            program = [node(), MODULES / run.package / "dist" / "index.js"]
+            said = authorization.run_suite(
+                program, issuer, passphrase, run.options, folder, bare_environment(folder), RUN_SECONDS_MAX)
+        except (Late, RuntimeError, OSError, subprocess.SubprocessError) as error:
+            tally.fail(run.title, [str(error), *children.tails().splitlines()])
+            return
+        found = re.findall(r"^[✓✗] ([\w-]+): (\d+) passed, (\d+) failed", said, re.MULTILINE)
+        results = {
+            name: (int(passed), [("checks", said[-2000:])] if int(failed) else [], [])
+            for name, passed, failed in found
+        }
+        tally.count(run, results)
+        if server.terminate() != 0:
+            tally.fail(f"{run.title}: stop", [server.tail()])
 
 
 def start_fixtures(children, folder):
