@@ -195,6 +195,51 @@ fn a_token_is_shown_once_listed_by_name_and_revoked() {
 }
 
 #[test]
+fn the_owners_passphrase_is_shown_once_or_taken_from_stdin() {
+    let scratch = Scratch::new();
+    let oauth = ["--check", "--oauth", "passphrase", "--public-url", "https://mcp.example.org"];
+    refused(&run(&scratch, &oauth, &[]), "needs the owner's passphrase", "auth passphrase");
+    let made = succeeded(&run(&scratch, &["auth", "passphrase"], &[]));
+    let shown = made.lines().find(|line| line.starts_with("  ")).unwrap().trim().to_owned();
+    assert_eq!(shown.len(), 29, "{made}");
+    let kept = scratch.read("certs/tokens.json");
+    assert!(kept.contains("$argon2id$") && !kept.contains(&shown), "{kept}");
+    succeeded(&run(&scratch, &oauth, &[]));
+    let mut typed = program(&scratch, &["auth", "passphrase", "--stdin"], &[]);
+    typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut typed = typed.spawn().unwrap();
+    typed.stdin.take().unwrap().write_all(b"too short\n").unwrap();
+    refused(&typed.wait_with_output().unwrap(), "12 characters", "auth passphrase");
+    assert_eq!(scratch.read("certs/tokens.json"), kept);
+}
+
+#[test]
+fn clients_and_grants_are_made_listed_and_taken_away() {
+    let scratch = Scratch::new();
+    let made = succeeded(&run(&scratch, &["client", "add", "claude"], &[]));
+    let word = |start: &str| made.split_whitespace().find(|it| it.starts_with(start)).unwrap();
+    let (id, secret) = (word("pc1."), word("mcpk_"));
+    let listed = succeeded(&run(&scratch, &["client", "list"], &[]));
+    assert!(listed.contains(id) && listed.contains("https://claude.ai/api/mcp/auth_callback"));
+    assert!(!listed.contains(secret) && !scratch.read("certs/tokens.json").contains(secret));
+    refused(
+        &run(&scratch, &["client", "add", "claude"], &[]),
+        "named claude",
+        "client remove claude",
+    );
+    let bad = ["client", "add", "evil", "--redirect-uri", "http://evil.example/cb"];
+    refused(&run(&scratch, &bad, &[]), "can receive no code", "https");
+    succeeded(&run(&scratch, &["client", "remove", "claude"], &[]));
+    refused(&run(&scratch, &["client", "remove", "claude"], &[]), "\"claude\"", "client add NAME");
+    assert!(succeeded(&run(&scratch, &["grants", "list"], &[])).contains("nothing was granted"));
+    refused(&run(&scratch, &["grants", "revoke", "ab"], &[]), "\"ab\"", "--oauth");
+    let made = succeeded(&run(&scratch, &["token", "add", "guest", "--days", "30"], &[]));
+    assert!(made.contains("mcps_"));
+    let listed = succeeded(&run(&scratch, &["token", "list"], &[]));
+    assert!(listed.contains("used never") && listed.contains("ends 20"), "{listed}");
+}
+
+#[test]
 fn tokens_made_at_the_same_time_are_all_kept() {
     let scratch = Scratch::new();
     let start = |number: u32| {

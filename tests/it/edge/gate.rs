@@ -298,3 +298,45 @@ fn without_a_prefix_the_public_name_changes_no_path() {
         assert_eq!(refused, Err(Refusal::NoRoute));
     }
 }
+
+#[test]
+fn a_proxy_is_believed_only_where_it_was_named() {
+    let mut gate = Gate::new(Some(TOKEN), false);
+    gate.policy.proxies = vec!["192.168.1.2".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+    let client = |peer: &str, fields: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: desk\r\n{fields}\r\n");
+        let (head, _) = parse(head.as_bytes(), 4096).unwrap().unwrap();
+        gate.policy.client(&head, peer.parse().unwrap()).to_string()
+    };
+    for (peer, fields, who) in [
+        ("192.168.1.2", "X-Forwarded-For: 203.0.113.5\r\n", "203.0.113.5"),
+        ("192.168.1.3", "X-Forwarded-For: 203.0.113.5\r\n", "192.168.1.3"),
+        // What the client wrote itself stands before what the proxies wrote.
+        ("192.168.1.2", "X-Forwarded-For: 1.1.1.1, 203.0.113.5\r\n", "203.0.113.5"),
+        ("192.168.1.2", "X-Forwarded-For: 203.0.113.5, 10.0.0.1\r\n", "203.0.113.5"),
+        (
+            "192.168.1.2",
+            "X-Forwarded-For: 203.0.113.5\r\nX-Forwarded-For: 10.0.0.1\r\n",
+            "203.0.113.5",
+        ),
+        ("192.168.1.2", "X-Forwarded-For: nonsense\r\n", "192.168.1.2"),
+        ("192.168.1.2", "X-Forwarded-For: 1.1.1.1, nonsense\r\n", "192.168.1.2"),
+        ("192.168.1.2", "X-Real-IP: 203.0.113.5\r\n", "192.168.1.2"),
+        ("192.168.1.2", "", "192.168.1.2"),
+        ("::ffff:192.168.1.2", "X-Forwarded-For: 2001:db8::5\r\n", "2001:db8::5"),
+    ] {
+        assert_eq!(client(peer, fields), who, "{peer} {fields}");
+    }
+    // Whom it brings is not at home, wherever the proxy is.
+    let head = format!("{PRIVATE}\r\nX-Forwarded-For: 192.168.1.7");
+    assert_eq!(gate.ask("192.168.1.2", &head), Err(Refusal::TokenMissing(None)));
+}
+
+#[test]
+fn a_wrong_token_is_told_before_a_wrong_method() {
+    let gate = Gate::new(Some(TOKEN), false);
+    let delete = "DELETE /private HTTP/1.1\r\nHost: desk";
+    assert_eq!(gate.ask(HOME, delete), Err(Refusal::TokenMissing(None)));
+    let known = format!("{delete}\r\nAuthorization: Bearer {TOKEN}");
+    assert_eq!(gate.ask(HOME, &known), Err(Refusal::Method("POST, OPTIONS")));
+}

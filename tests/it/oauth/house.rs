@@ -7,9 +7,10 @@ use super::bench::{
     CALLBACK, FORM, JSON, PASSPHRASE, PUBLIC, VERIFIER, authorize, form, hashed, set_passphrase,
     unescape,
 };
-use crate::scratch::eventually;
+use crate::scratch::{Scratch, eventually};
 use crate::support::client::Client;
 use crate::support::house::{House, Plan};
+use crate::support::program::{Program, Url};
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
@@ -25,7 +26,7 @@ fn public(house: &House) -> Client {
 }
 
 /// A whole login over sockets; what /token gave.
-fn login(client: &Client) -> serde_json::Value {
+pub(super) fn login(client: &Client) -> serde_json::Value {
     let registration = json!({ "redirect_uris": [CALLBACK] }).to_string();
     let registered = client.ask("POST", "/register", JSON, &registration);
     let id = registered.json()["client_id"].as_str().unwrap().to_owned();
@@ -49,7 +50,44 @@ fn login(client: &Client) -> serde_json::Value {
     ];
     let given = client.ask("POST", "/token", FORM, &form(&pairs));
     assert_eq!(given.status, 200, "{given:?}");
-    given.json()
+    let mut given = given.json();
+    given["client_id"] = id.into();
+    given["code"] = code.into();
+    given
+}
+
+#[test]
+fn statement_16_no_secret_is_in_the_log_and_a_line_stays_one_line() {
+    let scratch = Scratch::new();
+    set_passphrase(scratch.path(), hashed());
+    let mut program = Program::start_in(
+        scratch,
+        &[
+            ("MCP_TRANSPORT", "http"),
+            ("MCP_OAUTH", "passphrase"),
+            ("MCP_PUBLIC_URL", PUBLIC),
+            ("MCP_LOG", "debug"),
+        ],
+    );
+    let banner = program.until(|line| line.contains("/sse"));
+    assert!(banner.contains("listening"), "{banner}");
+    let url = Url::all(&banner).into_iter().find(|url| url.port > 0).unwrap();
+    let client = Client::plain(url.address()).with_field("Host", "mcp.example.org");
+    let evil = "evil\nWARN forged line\u{1b}[31m";
+    let registration = json!({ "redirect_uris": [CALLBACK], "client_name": evil }).to_string();
+    assert_eq!(client.ask("POST", "/register", JSON, &registration).status, 201);
+    let given = login(&client);
+    let text = |name: &str| given[name].as_str().unwrap().to_owned();
+    let (access, code, refresh) = (text("access_token"), text("code"), text("refresh_token"));
+    assert_eq!(client.with_token(&access).get("/health").status, 200);
+    program.signal(rustix::process::Signal::TERM);
+    program.end();
+    let said = program.all();
+    assert!(said.contains("oauth=") && said.contains("tokens were given"), "{said}");
+    for secret in [&access, &code, &refresh, &PASSPHRASE.to_owned(), &VERIFIER.to_owned()] {
+        assert!(!said.contains(secret.as_str()), "{secret} is logged");
+    }
+    assert!(!said.lines().any(|line| line.starts_with("WARN forged")) && !said.contains('\u{1b}'));
 }
 
 #[test]

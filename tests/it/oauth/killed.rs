@@ -4,8 +4,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use local_llm_mcp::auth::Store;
+use local_llm_mcp::worker;
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
 
+use super::bench::{FORM, PUBLIC, form, hashed, set_passphrase};
+use super::house::login;
 use crate::scratch::Scratch;
+use crate::support::client::Client;
+use crate::support::program::{Program, Url};
 
 /// What was acknowledged, and what may or may not have happened.
 #[derive(Default)]
@@ -88,4 +95,96 @@ fn statement_14_kill_9_loses_nothing_acknowledged_and_brings_nothing_back() {
     assert!((30..300).contains(&killed), "{killed} were killed");
     let left = scratch.names();
     assert!(left.len() <= 2, "killed writers leave nothing behind but for the next: {left:?}");
+}
+
+/// A running program with OAuth, killed while clients refresh and revoke, against what its answers
+/// said.
+#[test]
+fn statement_14_kill_9_of_the_server_keeps_every_answer_that_it_gave() {
+    let scratch = Scratch::new();
+    set_passphrase(scratch.path(), hashed());
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut scratch = Some(scratch);
+    // Tokens that an answer gave, and those that an answer took back.
+    let (mut good, mut gone): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let mut client_id = String::new();
+    let mut refresh = String::new();
+    for round in 0..60 {
+        let mut program = Program::start_in(
+            scratch.take().unwrap(),
+            &[("MCP_TRANSPORT", "http"), ("MCP_OAUTH", "passphrase"), ("MCP_PUBLIC_URL", PUBLIC)],
+        );
+        let banner = program.until(|line| line.contains("/sse"));
+        let url = Url::all(&banner).into_iter().find(|url| url.port > 0).unwrap();
+        let client = Client::plain(url.address()).with_field("Host", "mcp.example.org");
+        let answers = |token: &str| client.with_token(token).ask("GET", "/mcp", "", "").status;
+        // Others than 401 come from behind the gate.
+        for token in good.iter().rev().take(4) {
+            assert_ne!(answers(token), 401, "round {round}: an answer was lost");
+        }
+        for token in gone.iter().rev().take(4) {
+            assert_eq!(answers(token), 401, "round {round}: what was revoked is back");
+        }
+        if refresh.is_empty() {
+            let given = login(&client);
+            client_id = given["client_id"].as_str().unwrap().to_owned();
+            refresh = given["refresh_token"].as_str().unwrap().to_owned();
+            good.push(given["access_token"].as_str().unwrap().to_owned());
+        }
+        let killer = {
+            let wait = Duration::from_micros(dice.roll(30_000));
+            let child = program.pid();
+            worker::start("killer", 64 * 1024, move || {
+                std::thread::park_timeout(wait);
+                kill_process(child, Signal::KILL).unwrap();
+            })
+            .unwrap()
+        };
+        // Until the connection breaks: each whole answer is an acknowledgement.
+        while let Some(given) = post(
+            &client,
+            "/token",
+            &[
+                ("grant_type", "refresh_token"),
+                ("refresh_token", &refresh),
+                ("client_id", &client_id),
+            ],
+        ) {
+            if given.is_null() {
+                break;
+            }
+            refresh = given["refresh_token"].as_str().unwrap().to_owned();
+            let access = given["access_token"].as_str().unwrap().to_owned();
+            let pairs = [("token", access.as_str()), ("client_id", &client_id)];
+            match dice.roll(2) {
+                0 => match post(&client, "/revoke", &pairs) {
+                    Some(_) => gone.push(access),
+                    // Not known whether it was taken back.
+                    None => break,
+                },
+                _ => good.push(access),
+            }
+        }
+        killer.join().unwrap();
+        program.end();
+        scratch = Some(program.into_scratch());
+        // Only the newest sixteen of a grant work.
+        let surplus = good.len().saturating_sub(8);
+        good.drain(..surplus);
+    }
+    assert!(gone.len() > 20, "{} revoked", gone.len());
+}
+
+/// A form and its answer; `None` where the connection broke, null where the answer has no body.
+fn post(client: &Client, path: &str, pairs: &[(&str, &str)]) -> Option<Value> {
+    let mut connection = client.try_connect().ok()?;
+    let sent = connection.try_send(&client.request("POST", path, FORM, &form(pairs)));
+    sent.ok()?;
+    let mut got = connection.try_head().filter(|got| got.status != 500)?;
+    connection.try_rest(&mut got)?;
+    if got.status == 429 {
+        return None;
+    }
+    assert_eq!(got.status, 200, "{got:?}");
+    Some(serde_json::from_slice(&got.body).unwrap_or(Value::Null))
 }

@@ -204,14 +204,23 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn send(&mut self, text: &str) {
+        self.try_send(text).unwrap();
+    }
+
+    pub(crate) fn try_send(&mut self, text: &str) -> io::Result<()> {
         self.witness.sent(text.as_bytes());
         match &mut self.wire {
-            Wire::Plain(socket) => socket.write_all(text.as_bytes()).unwrap(),
-            Wire::Tls(stream) => {
-                stream.write_all(text.as_bytes()).unwrap();
-                stream.flush().unwrap();
-            }
+            Wire::Plain(socket) => socket.write_all(text.as_bytes()),
+            Wire::Tls(stream) => stream.write_all(text.as_bytes()).and_then(|()| stream.flush()),
         }
+    }
+
+    /// Reads the body behind a head; `None` when the connection ends before.
+    pub(crate) fn try_rest(&mut self, got: &mut Got) -> Option<()> {
+        let length: usize = got.field("content-length")?.parse().ok()?;
+        self.fill(|inbound| inbound.len() >= length).ok()?;
+        got.body = self.inbound.drain(..length).collect();
+        Some(())
     }
 
     /// Says that nothing more will be sent, and goes on reading (plain only).

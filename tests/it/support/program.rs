@@ -64,8 +64,22 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Its folder, for the next one to go on with.
+    pub(crate) fn into_scratch(mut self) -> Scratch {
+        std::mem::replace(&mut self.scratch, Scratch::new())
+    }
+
+    /// All that it said until its end.
+    pub(crate) fn all(&mut self) -> String {
+        self.said.extend(self.lines.iter());
+        self.said.join("\n")
     }
 
     /// Waits for its end and returns its exit code with the time that took.
