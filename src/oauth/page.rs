@@ -161,6 +161,7 @@ border:1px solid #d0d0cc;border-radius:.75rem}}\
 h1{margin:0 0 1rem;font-size:1.875rem;line-height:1.2;overflow-wrap:anywhere}\
 p{margin:0 0 1rem;overflow-wrap:anywhere}\
 .small{font-size:.9375rem;color:#444;margin-bottom:.25rem}\
+#hint{margin-top:.375rem}\
 .url,code{font-family:ui-monospace,monospace;font-size:.9em}\
 .note{padding:.75rem 1rem;border-left:.3rem solid #8a5a00;background:#fff6e0}\
 .error{padding:.75rem 1rem;border-left:.3rem solid #a00000;background:#fdeaea;color:#7a0000}\
