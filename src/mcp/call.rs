@@ -137,7 +137,7 @@ impl Dispatcher {
     /// The reply with a result that was made elsewhere.
     #[must_use]
     pub fn finish(id: &RequestId, result: &CallToolResult, revision: Revision) -> Response {
-        Response::result(id, &shape::call_result(result, revision))
+        Response { text: shape::call_reply(id, result, revision), error: None }
     }
 
     /// The reply to a call that no lane takes: a tool's failure is a result.

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 /// One block of a result's `content`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,32 +51,30 @@ pub enum ResourceBody {
 
 /// `structuredContent`, written once: as it stands here it goes out, whatever the transport.
 #[derive(Clone, Debug)]
-pub struct Structured(Box<RawValue>);
+pub struct Structured(String);
 
 impl Structured {
-    /// JSON text that is known to be an object. `None`: it is no JSON.
-    #[must_use]
-    pub fn from_json(text: String) -> Option<Self> {
-        RawValue::from_string(text).ok().map(Self)
+    /// Writes an object. Errors: it holds a map with keys that are no text.
+    pub fn write<T: Serialize + ?Sized>(object: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(object).map(Self)
     }
 
     /// The JSON as it goes out.
     #[must_use]
-    pub fn raw(&self) -> &RawValue {
+    pub fn json(&self) -> &str {
         &self.0
     }
 
     /// The JSON as a value, for whoever wants to look into it.
     #[must_use]
     pub fn value(&self) -> Value {
-        serde_json::from_str(self.0.get()).unwrap_or_default()
+        serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
 
 impl From<Value> for Structured {
     fn from(value: Value) -> Self {
-        // A value is always JSON.
-        Self(serde_json::value::to_raw_value(&value).unwrap_or_default())
+        Self(value.to_string())
     }
 }
 
