@@ -298,7 +298,7 @@ impl fmt::Display for UpstreamError {
             Self::Deadline { length, thought } => {
                 let had =
                     if *thought { "the model was still thinking" } else { "no word had come" };
-                write!(f, "{had} when the {} s of this call were over", length.as_secs_f64())
+                write!(f, "{had} when the {} s of this call were over", seconds(*length))
             }
             Self::QueueFull { waiting } => {
                 write!(f, "the model is busy and {waiting} calls wait for it already")
@@ -311,7 +311,7 @@ impl fmt::Display for UpstreamError {
                 write!(f, "no model server is called {name:?}; there are {}", known.join(", "))
             }
             Self::Timeout { limit, length, .. } => {
-                let seconds = length.as_secs_f64();
+                let seconds = seconds(*length);
                 match limit {
                     Limit::Connect => write!(
                         f,
@@ -357,6 +357,11 @@ impl Error for UpstreamError {
             _ => None,
         }
     }
+}
+
+/// A limit as somebody set it: what is left of one after a part of it is rounded up.
+fn seconds(length: Duration) -> f64 {
+    (length.as_secs_f64() * 100.0).round() / 100.0
 }
 
 fn say(f: &mut fmt::Formatter<'_>, what: &str, said: &str) -> fmt::Result {

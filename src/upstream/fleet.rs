@@ -249,6 +249,7 @@ impl Fleet {
             Some(name) => vec![self.named(Some(name))?],
             None => self.upstreams.iter().collect(),
         };
+        let default = pool.first().copied();
         pool.retain(|upstream| tried.iter().all(|name| name != upstream.name()));
         // Whoever was down a moment ago is asked last.
         pool.sort_by_key(|upstream| upstream.record.was_just_down());
@@ -279,7 +280,9 @@ impl Fleet {
                 (None, Need::Embedding) => list.preferred_embedding(),
             };
             let Some(model) = found else {
-                fallback.get_or_insert((upstream, list));
+                if default.is_some_and(|default| Arc::ptr_eq(default, upstream)) {
+                    fallback = Some((upstream, list));
+                }
                 continue;
             };
             let is_loaded = model.state == ModelState::Loaded;

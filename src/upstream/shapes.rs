@@ -344,13 +344,13 @@ mod tests {
 
     #[test]
     fn what_llama_and_vllm_add_is_read() {
+        use ModelState::{Loaded, Loading, NotLoaded};
         let list = read_list(Kind::LlamaCpp, COMPATIBLE.as_bytes()).unwrap();
-        assert_eq!(list.models[0].state, ModelState::Loaded);
+        assert_eq!(list.models[0].state, Loaded);
         let router = r#"{"data":[{"id":"a","status":{"value":"loaded"}},
             {"id":"b","status":{"value":"unloaded"}},{"id":"c","status":{"value":"loading"}}]}"#;
         let list = read_list(Kind::LlamaRouter, router.as_bytes()).unwrap();
         let states: Vec<_> = list.models.iter().map(|model| model.state).collect();
-        use ModelState::{Loaded, Loading, NotLoaded};
         assert_eq!(states, [Loaded, NotLoaded, Loading]);
         let vllm = r#"{"data":[{"id":"a","owned_by":"vllm","max_model_len":4096}]}"#;
         let list = read_list(Kind::Vllm, vllm.as_bytes()).unwrap();

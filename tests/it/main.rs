@@ -38,3 +38,6 @@ mod support;
 
 /// The model server behind us: its kinds, its failures, and stopping it.
 mod upstream;
+mod upstream_engine;
+mod upstream_fleet;
+mod upstream_manage;
