@@ -50,11 +50,10 @@ impl Route {
 /// Whether LM Studio's own API can express it: one question, perhaps with instructions before it.
 pub(super) fn is_native(request: &ChatRequest) -> bool {
     let mut roles = request.messages.iter().map(|message| message.role);
-    let one_question = match (roles.next(), roles.next(), roles.next()) {
-        (Some(Role::User), None, _) => true,
-        (Some(Role::System), Some(Role::User), None) => true,
-        _ => false,
-    };
+    let one_question = matches!(
+        (roles.next(), roles.next(), roles.next()),
+        (Some(Role::User), None, _) | (Some(Role::System), Some(Role::User), None)
+    );
     one_question
         && request.complete.is_none()
         && request.json_schema.is_none()

@@ -6,9 +6,10 @@ use crate::cancel::Cancel;
 use crate::upstream::call::Call;
 use crate::upstream::client::Upstream;
 use crate::upstream::error::UpstreamError;
-use crate::upstream::fleet::{Choice, Failed, Fleet, Need, Wanted};
+use crate::upstream::fleet::{Failed, Fleet};
 use crate::upstream::json::Object;
 use crate::upstream::models::Kind;
+use crate::upstream::route::{Choice, Need, Wanted};
 
 /// Texts to be turned into vectors.
 #[derive(Clone, Debug, Default)]

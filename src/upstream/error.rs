@@ -1,7 +1,6 @@
 //! What can go wrong with an upstream: one code, one sentence, one thing to do next.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -237,116 +236,23 @@ impl UpstreamError {
 
     /// Whether it is the upstream that said so, or ended the answer.
     pub(super) fn was_answered(&self) -> bool {
-        match self {
+        !matches!(
+            self,
             Self::Unreachable { .. }
-            | Self::Died { .. }
-            | Self::Timeout { .. }
-            | Self::Deadline { .. }
-            | Self::PromptTooLong { .. }
-            | Self::QueueFull { .. }
-            | Self::NoModel
-            | Self::UnknownUpstream { .. }
-            | Self::Cancelled => false,
-            _ => true,
-        }
+                | Self::Died { .. }
+                | Self::Timeout { .. }
+                | Self::Deadline { .. }
+                | Self::PromptTooLong { .. }
+                | Self::QueueFull { .. }
+                | Self::NoModel
+                | Self::UnknownUpstream { .. }
+                | Self::Cancelled
+        )
     }
 
     /// Whether the upstream was there at all.
     pub(super) fn was_reached(&self) -> bool {
         !self.is_unsent()
-    }
-}
-
-impl fmt::Display for UpstreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable { url, cause } => {
-                write!(f, "no model server answers at {url}: {}", plain(cause))
-            }
-            Self::Auth { token_sent: false } => f.write_str("the model server wants an API token"),
-            Self::Auth { token_sent: true } => {
-                f.write_str("the model server does not accept our API token")
-            }
-            Self::NoModelLoaded { said } => say(f, "no model is loaded", said),
-            Self::ModelNotFound { model, .. } => {
-                write!(f, "the model server has no model {model:?}")
-            }
-            Self::ModelLoadFailed { said } => say(f, "the model could not be loaded", said),
-            Self::ContextOverflow { said } => {
-                say(f, "the prompt does not fit into the model's context window", said)
-            }
-            Self::PromptTooLong { tokens, exact, window } => {
-                let about = if *exact { "" } else { "about " };
-                write!(
-                    f,
-                    "the prompt has {about}{tokens} tokens, but the model was loaded with a \
-                     context window of {window}"
-                )
-            }
-            Self::BadRequest { said } => say(f, "the model server refused the request", said),
-            Self::ModelCrashed { said, .. } => say(f, "the model crashed", said),
-            Self::EmptyOutput { thought_only: true, .. } => {
-                f.write_str("the model only thought and gave no answer")
-            }
-            Self::EmptyOutput { thought_only: false, prompt_tokens } => {
-                f.write_str("the model server ended the answer without any text")?;
-                match prompt_tokens {
-                    Some(tokens) => write!(f, ", after it had read {tokens} tokens"),
-                    None => Ok(()),
-                }
-            }
-            Self::Deadline { length, thought } => {
-                let had =
-                    if *thought { "the model was still thinking" } else { "no word had come" };
-                write!(f, "{had} when the {} s of this call were over", seconds(*length))
-            }
-            Self::QueueFull { waiting } => {
-                write!(f, "the model is busy and {waiting} calls wait for it already")
-            }
-            Self::NotSupported { what, said } => {
-                say(f, &format!("the model server cannot do this: {what}"), said)
-            }
-            Self::NoModel => f.write_str("the model server has no model for this"),
-            Self::UnknownUpstream { name, known } => {
-                write!(f, "no model server is called {name:?}; there are {}", known.join(", "))
-            }
-            Self::Timeout { limit, length, .. } => {
-                let seconds = seconds(*length);
-                match limit {
-                    Limit::Connect => write!(
-                        f,
-                        "the model server's machine did not answer within {seconds} s (connect \
-                         timeout)"
-                    ),
-                    Limit::Prefill => write!(
-                        f,
-                        "the model gave no first word within {seconds} s (prefill timeout)"
-                    ),
-                    Limit::Idle => {
-                        write!(f, "the model fell silent for {seconds} s (idle timeout)")
-                    }
-                    Limit::Call => {
-                        write!(f, "the call was not done after {seconds} s (call timeout)")
-                    }
-                }
-            }
-            Self::Died { cause, partial } if partial.is_empty() => {
-                write!(f, "the model server hung up before it answered: {cause}")
-            }
-            Self::Died { cause, .. } => {
-                write!(f, "the model server hung up in the middle of its answer: {cause}")
-            }
-            Self::Cancelled => f.write_str("the call was cancelled"),
-            Self::Answered { status: 200, said, .. } => {
-                say(f, "the model server answered with an error", said)
-            }
-            Self::Answered { status, said, .. } => {
-                say(f, &format!("the model server answered with HTTP {status}"), said)
-            }
-            Self::ReplyTooLarge { limit } => {
-                write!(f, "the answer is longer than {limit} bytes (reply_bytes_max)")
-            }
-        }
     }
 }
 
@@ -357,15 +263,6 @@ impl Error for UpstreamError {
             _ => None,
         }
     }
-}
-
-/// A limit as somebody set it: what is left of one after a part of it is rounded up.
-fn seconds(length: Duration) -> f64 {
-    (length.as_secs_f64() * 100.0).round() / 100.0
-}
-
-fn say(f: &mut fmt::Formatter<'_>, what: &str, said: &str) -> fmt::Result {
-    if said.is_empty() { f.write_str(what) } else { write!(f, "{what}; it said: {said}") }
 }
 
 /// The system's words without its number.

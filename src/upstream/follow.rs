@@ -12,7 +12,7 @@ use crate::upstream::chat::{ChatAnswer, ChatEvent, Finish};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::limits::{Limit, Stop};
-use crate::upstream::sse::{Event, Reader, TooLong};
+use crate::upstream::sse::{Event, Reader, Take, TooLong};
 
 /// A stream that is being read.
 pub(super) struct Follow<'a> {
@@ -80,7 +80,7 @@ impl Follow<'_> {
         &self,
         assembly: &mut Assembly,
         on: &mut dyn FnMut(ChatEvent<'_>),
-        give: &mut dyn FnMut(&mut dyn FnMut(Event<'_>) -> bool) -> Result<bool, TooLong>,
+        give: Give<'_>,
     ) -> Result<Next, UpstreamError> {
         let mut outcome = Ok(Next::More);
         let mut take = |event: Event<'_>| {
@@ -125,5 +125,8 @@ impl Follow<'_> {
         }
     }
 }
+
+/// Gives events to whoever takes them.
+type Give<'a> = &'a mut dyn FnMut(Take<'_>) -> Result<bool, TooLong>;
 
 const PIECE_BYTES: usize = 8 * 1024;

@@ -8,11 +8,12 @@ use crate::upstream::call::Call;
 use crate::upstream::chat::{ChatEvent, ChatRequest, Message, Role};
 use crate::upstream::client::{Upstream, unknown_in};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::fleet::{Choice, Failed, Fleet, Need, Wanted};
+use crate::upstream::fleet::{Failed, Fleet};
 use crate::upstream::generate::Generation;
 use crate::upstream::json::{List, Object};
 use crate::upstream::models::{Kind, Model, ModelList, ModelState, ModelType};
 use crate::upstream::queue::pause;
+use crate::upstream::route::{Choice, Need, Wanted};
 
 /// A model to bring into memory.
 #[derive(Clone, Debug, Default)]

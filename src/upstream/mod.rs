@@ -4,7 +4,6 @@
 //! that happens meanwhile. Blocking calls that a [`Cancel`](crate::cancel::Cancel) ends at once. Knows nothing of MCP;
 //! the only room that names ureq.
 
-mod advice;
 mod assembly;
 mod body;
 mod call;
@@ -28,6 +27,7 @@ mod models;
 mod ollama;
 mod pulls;
 mod queue;
+mod route;
 mod settings;
 mod shapes;
 mod socket;
@@ -36,6 +36,7 @@ mod state;
 mod survey;
 mod think;
 mod window;
+mod words;
 
 pub use chat::{ChatAnswer, ChatEvent, ChatRequest, Effort, Finish, Message, Role, Usage};
 pub use client::{Probe, Upstream};

@@ -1,9 +1,5 @@
 //! Several upstreams: what each is found to be, who is asked, and who takes over.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "what a test expects and does not find fails it"
-)]
+#![expect(clippy::unwrap_used, reason = "what a test expects and does not find fails it")]
 
 use std::net::TcpListener;
 use std::time::Duration;
