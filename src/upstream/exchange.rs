@@ -316,6 +316,28 @@ mod tests {
     }
 
     #[test]
+    fn a_private_ca_s_file_takes_the_place_of_the_system_s_roots() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (port, root, _server) = secured(1);
+        let path = std::env::temp_dir().join(format!("upstream-ca-{port}.pem"));
+        let told = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            Exchange::new(&Settings { ca_file: Some(path.clone()), ..settings(port) })
+        };
+        for broken in ["", "no certificate\n"] {
+            let error = told(broken).unwrap_err();
+            assert!(matches!(error, SettingsError::CaFile(..)), "{error}");
+        }
+        // A stranger's is not enough, its own is.
+        assert!(told(&made.cert.pem()).is_ok());
+        let mut pem = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, root.der());
+        pem = format!("-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----\n");
+        let answer = ask(&told(&pem).unwrap(), port, "/now", &Cancel::new()).unwrap();
+        assert_eq!(answer.status, 200);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn a_stranger_s_certificate_is_refused() {
         let (port, _, _server) = secured(1);
         let (_, other, _) = secured(0);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -184,7 +185,8 @@ impl Play<'_> {
         if loads {
             events.named(&named("model_load.start"))?;
             for step in [0.25, 0.65] {
-                if !pause(stream, self.shared, script.load_pace) {
+                let due = script.load_pace.map(|pace| Instant::now() + pace);
+                if !pause(stream, self.shared, due) {
                     return Ok(Ended::Aborted);
                 }
                 let progress = json!({"type": "model_load.progress", "model_instance_id": model, "progress": step});
@@ -241,6 +243,8 @@ impl Play<'_> {
         write: &mut dyn FnMut(&Delta) -> io::Result<()>,
     ) -> io::Result<Option<Ended>> {
         let stream = self.events.stream;
+        // By the clock, so that what a piece costs does not slow the pace.
+        let mut due = self.script.pace.map(|_| Instant::now());
         for (n, delta) in deltas.iter().enumerate() {
             if self.script.stall == Stall::After(n) && !stall(stream, self.shared) {
                 return Ok(Some(Ended::Aborted));
@@ -248,7 +252,8 @@ impl Play<'_> {
             if let Some(ended) = self.fail(n)? {
                 return Ok(Some(ended));
             }
-            if !pause(stream, self.shared, self.script.pace) {
+            due = due.zip(self.script.pace).map(|(due, pace)| due + pace);
+            if !pause(stream, self.shared, due) {
                 return Ok(Some(Ended::Aborted));
             }
             write(delta)?;

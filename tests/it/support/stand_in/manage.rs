@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -124,7 +125,7 @@ fn pull(stream: &TcpStream, shared: &Shared, script: &Script) -> io::Result<bool
     if script.stall == Stall::After(1) && !stall(stream, shared) {
         return Ok(false);
     }
-    if !pause(stream, shared, script.pace) {
+    if !pause(stream, shared, script.pace.map(|pace| Instant::now() + pace)) {
         return Ok(false);
     }
     if let Some(said) = &script.load_fault {

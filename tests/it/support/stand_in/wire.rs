@@ -1,9 +1,10 @@
 //! Requests as the stand-in reads them, and the bytes that it answers with.
 
-use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use super::{Script, Shared};
@@ -136,25 +137,25 @@ pub(super) fn stall(stream: &TcpStream, shared: &Shared) -> bool {
     stays
 }
 
-/// Waits between two pieces; says whether the client is still there.
-pub(super) fn pause(stream: &TcpStream, shared: &Shared, pace: Option<Duration>) -> bool {
-    let Some(pace) = pace else {
+/// Waits until the next piece is due; says whether the client is still there.
+pub(super) fn pause(stream: &TcpStream, shared: &Shared, due: Option<Instant>) -> bool {
+    let Some(due) = due else {
         let peek = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
         let mut byte = [0];
         let peeked = rustix::net::recv(stream, &mut byte, peek);
         return peeked.is_err_and(|error| error == rustix::io::Errno::WOULDBLOCK);
     };
-    !left(stream, pace) && !shared.lock().stopping
+    !left(stream, due.saturating_duration_since(Instant::now())) && !shared.lock().stopping
 }
 
-/// Watches the connection for a while; says whether the client closed it.
+/// Watches the connection for a while; says whether the client closed it. A poll, since socket
+/// timeouts are too coarse for a fast model's pace.
 fn left(stream: &TcpStream, watch: Duration) -> bool {
-    drop(stream.set_read_timeout(Some(watch)));
-    let peeked = stream.peek(&mut [0]);
-    drop(stream.set_read_timeout(None));
-    match peeked {
-        Ok(read) => read == 0,
-        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    let Ok(watch) = Timespec::try_from(watch) else { return false };
+    match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&watch)) {
+        Ok(0) => false,
+        Ok(_) => !stream.peek(&mut [0]).is_ok_and(|read| read > 0),
+        Err(error) => error != rustix::io::Errno::INTR,
     }
 }
 
