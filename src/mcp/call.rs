@@ -148,6 +148,7 @@ impl Dispatcher {
         }
         let text = result.content.iter().find_map(|content| match content {
             Content::Text(text) => Some(text.clone()),
+            Content::Json(json) => Some(json.json().to_owned()),
             _ => None,
         });
         let error = RpcError::new(ErrorCode::INTERNAL_ERROR, text.unwrap_or_default());

@@ -168,6 +168,7 @@ enum Block<'a> {
 fn block(content: &Content, revision: Revision) -> Block<'_> {
     match content {
         Content::Text(text) => Block::Text { text },
+        Content::Json(json) => Block::Text { text: json.json() },
         Content::Image { data, mime_type } => Block::Image { data, mime_type },
         // A type that a client does not know would make it refuse the whole result.
         Content::Audio { .. } if !revision.has_annotations() => {
@@ -185,6 +186,7 @@ pub(super) fn call_reply(id: &RequestId, result: &CallToolResult, revision: Revi
     let structured = structured.map_or("", Structured::json);
     let texts = result.content.iter().map(|content| match content {
         Content::Text(text) => text.len() + text.len() / 4,
+        Content::Json(json) => json.quoted().len(),
         _ => 0,
     });
     let mut out = Writing::new(structured.len() + texts.sum::<usize>());
@@ -193,13 +195,18 @@ pub(super) fn call_reply(id: &RequestId, result: &CallToolResult, revision: Revi
     out.put(r#","result":{"content":["#);
     for (n, content) in result.content.iter().enumerate() {
         out.put(if n == 0 { "" } else { "," });
-        match block(content, revision) {
-            Block::Text { text } => {
-                out.put(r#"{"type":"text","text":"#);
+        match (content, block(content, revision)) {
+            (Content::Json(json), _) => {
+                out.put(TEXT_BEGINS);
+                out.put(json.quoted());
+                out.put("}");
+            }
+            (_, Block::Text { text }) => {
+                out.put(TEXT_BEGINS);
                 out.text(text);
                 out.put("}");
             }
-            other => out.value(&other),
+            (_, other) => out.value(&other),
         }
     }
     out.put("]");
@@ -258,3 +265,5 @@ pub(super) fn completions(found: &Completions, revision: Revision) -> Value {
     complete(&mut result, revision, None);
     Value::Object(result)
 }
+
+const TEXT_BEGINS: &str = r#"{"type":"text","text":"#;

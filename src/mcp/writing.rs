@@ -50,6 +50,13 @@ impl Writing {
     }
 }
 
+/// A string as JSON.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = Writing::new(text.len() + text.len() / 4);
+    out.text(text);
+    out.done()
+}
+
 /// Names, an id and metadata.
 const AROUND_BYTES: usize = 256;
 

@@ -47,7 +47,7 @@ impl From<UpstreamError> for Failure {
 pub(super) fn data<T: Serialize>(data: &T) -> CallToolResult {
     match Structured::write(data) {
         Ok(structured) => CallToolResult {
-            content: vec![Content::Text(structured.json().to_owned())],
+            content: vec![Content::Json(structured.clone())],
             structured: Some(structured),
             is_error: false,
         },

@@ -12,6 +12,7 @@ use crate::mcp::{
     PromptResult, Resource, ResourceContents, Service, Tool, ToolCall, Unusable,
 };
 use crate::tools::complete::{self, Names};
+use crate::tools::list_models::LastShown;
 use crate::tools::outcome::{Failure, failed};
 use crate::tools::sight::{Seen, Sight};
 use crate::tools::{chat, list_models, prompts, resources};
@@ -40,6 +41,7 @@ pub struct Toolbox {
     prompts: Vec<Prompt>,
     names: Names,
     seen: Seen,
+    shown: LastShown,
 }
 
 impl Toolbox {
@@ -54,6 +56,7 @@ impl Toolbox {
             prompts: prompts::list(),
             names: Names::default(),
             seen: Seen::default(),
+            shown: LastShown::default(),
         }
     }
 
@@ -103,6 +106,11 @@ impl Toolbox {
     /// What resources tell that tools do not know.
     pub(super) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What `list_models` showed last.
+    pub(super) fn shown(&self) -> &LastShown {
+        &self.shown
     }
 
     /// Every upstream.

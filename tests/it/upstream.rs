@@ -85,7 +85,11 @@ fn call_with(
 }
 
 fn text(result: &CallToolResult) -> &str {
-    let Content::Text(text) = &result.content[0] else { panic!("{result:?}") };
+    let text = match &result.content[0] {
+        Content::Text(text) => text,
+        Content::Json(json) => json.json(),
+        _ => panic!("{result:?}"),
+    };
     text
 }
 
