@@ -85,12 +85,11 @@ fn call_with(
 }
 
 fn text(result: &CallToolResult) -> &str {
-    let text = match &result.content[0] {
+    match &result.content[0] {
         Content::Text(text) => text,
         Content::Json(json) => json.json(),
         _ => panic!("{result:?}"),
-    };
-    text
+    }
 }
 
 /// The data of a failure: text only, since clients hold structured content against the schema
