@@ -1,5 +1,7 @@
 //! The tool `list_models`.
 
+use std::sync::{Arc, Mutex};
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -9,7 +11,8 @@ use crate::tools::model_view::{Shape, Summary, show};
 use crate::tools::outcome::{Failure, data};
 use crate::tools::pick::default_of;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::{Model, ModelState, ModelType};
+use crate::upstream::{Model, ModelList, ModelState, ModelType};
+use crate::worker::lock;
 
 pub(super) const NAME: &str = "list_models";
 
@@ -85,17 +88,48 @@ pub(super) fn run(
     let loaded_only = arguments.flag("loaded_only")?.unwrap_or(false);
     let with_metadata = arguments.flag("includeMetadata")?.unwrap_or(true);
     let list = toolbox.upstream().list_models(context.cancel)?;
+    let asked = Asked { only, loaded_only, with_metadata };
+    if let Some(result) = toolbox.shown().again(&list, asked) {
+        return Ok(result);
+    }
     let default_model = default_of(&list, toolbox);
     let shown = |model: &&Model| {
         only.is_none_or(|only| model.model_type == only)
             && (!loaded_only || model.state == ModelState::Loaded)
     };
     let models = list.models.iter().filter(shown);
-    Ok(data(&Shown {
+    let result = data(&Shown {
         models: models.map(|model| show(model, default_model, with_metadata)).collect(),
         default_model,
         summary: Summary::of(&list),
-    }))
+    });
+    toolbox.shown().keep(&list, asked, &result);
+    Ok(result)
+}
+
+/// What a call wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    only: Option<ModelType>,
+    loaded_only: bool,
+    with_metadata: bool,
+}
+
+/// What was shown last: lists seldom change, and clients ask for them again and again.
+#[derive(Debug, Default)]
+pub(super) struct LastShown(Mutex<Option<(Arc<ModelList>, Asked, CallToolResult)>>);
+
+impl LastShown {
+    /// The same result for the same list.
+    fn again(&self, list: &Arc<ModelList>, asked: Asked) -> Option<CallToolResult> {
+        let last = lock(&self.0);
+        let (shown, before, result) = last.as_ref()?;
+        (Arc::ptr_eq(shown, list) && *before == asked).then(|| result.clone())
+    }
+
+    fn keep(&self, list: &Arc<ModelList>, asked: Asked, result: &CallToolResult) {
+        *lock(&self.0) = Some((Arc::clone(list), asked, result.clone()));
+    }
 }
 
 #[derive(Serialize)]
