@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::AuthError;
 use super::index::{Foreign, Index, foreign};
-use super::state::State;
+use super::state::{KnownClient, State};
 use super::store::Store;
 use super::token::TokenId;
 use crate::files::Stamp;
@@ -197,6 +197,17 @@ impl Authenticator {
     /// The owner's passphrase, as its hash; none where none was made.
     pub fn passphrase(&self) -> Option<Arc<str>> {
         self.current().0.passphrase.clone()
+    }
+
+    /// A client that the owner made.
+    pub fn client(&self, id: &str) -> Option<KnownClient> {
+        self.current().0.clients.iter().find(|client| client.id == id).cloned()
+    }
+
+    /// Whether a token is one that could be exchanged or revoked: what strangers make up is told
+    /// without a look at the disk.
+    pub fn issued(&self, token: &str) -> bool {
+        self.current().0.issued(token)
     }
 
     /// Recognizes a caller. Where no token exists a bearer is ignored: clients configured for

@@ -1,6 +1,6 @@
 //! Who holds which bearer: everything that is known, by digest, so that a question costs one hash.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::authenticator::{Principal, TokenSources};
 use super::error::AuthError;
-use super::state::State;
+use super::state::{KnownClient, State};
 use super::token::{Digest, TokenId, is_fit};
 use crate::files::Problem;
 
@@ -21,6 +21,10 @@ pub(super) struct Index {
     holders: HashMap<Digest, Holder>,
     /// Every token and grant with when it ends, and when it was last used in this process.
     alive: HashMap<TokenId, Life>,
+    /// Refresh tokens that may still say something, used or not.
+    refreshes: HashSet<Digest>,
+    /// Clients that the owner made.
+    pub(super) clients: Vec<KnownClient>,
     /// The owner's passphrase, hashed.
     pub(super) passphrase: Option<Arc<str>>,
     /// How many static tokens there are.
@@ -46,7 +50,9 @@ impl Index {
     /// `foreign`: tokens that are not of the store. Last uses are taken over from `before`.
     pub(super) fn new(state: &State, foreign: &[Foreign], before: &Self) -> Self {
         let passphrase = state.passphrase.as_deref().map(Arc::from);
-        let mut index = Self { generation: state.generation, passphrase, ..Self::default() };
+        let clients = state.clients.clone();
+        let generation = state.generation;
+        let mut index = Self { generation, passphrase, clients, ..Self::default() };
         for record in &state.tokens {
             let life = index.live(record.id(), record.expires_s, record.used_s, before);
             let name = record.name.as_str().into();
@@ -61,6 +67,7 @@ impl Index {
             let life = index.live(grant.id, None, Some(grant.used_s), before);
             let audience: Arc<str> = grant.audience.as_str().into();
             let scope_fits = grant.scope.split(' ').any(|scope| scope == SCOPE);
+            index.refreshes.extend(grant.refresh.iter().map(|refresh| refresh.sha256));
             for access in &grant.access {
                 let holder = Holder {
                     principal: Principal::Grant(grant.id),
@@ -83,6 +90,12 @@ impl Index {
         }
         holder.used_s.store(now_s, Ordering::Relaxed);
         Some(holder)
+    }
+
+    /// Whether a token of a grant is known, of whatever kind and age.
+    pub(super) fn issued(&self, token: &str) -> bool {
+        let digest = Digest::of(token);
+        self.refreshes.contains(&digest) || self.holders.contains_key(&digest)
     }
 
     /// Whether a token or grant has not ended.

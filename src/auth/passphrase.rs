@@ -27,7 +27,7 @@ pub fn new_passphrase() -> Result<String, AuthError> {
     Ok(text)
 }
 
-/// The argon2id string of a passphrase; takes a tenth of a second and [`COST_KIB`] of memory.
+/// The argon2id string of a passphrase; takes a tenth of a second and 34 MiB of memory.
 /// Errors: it is too short to resist guessing, or the system has no random bytes.
 pub fn hash_passphrase(passphrase: &str) -> Result<String, AuthError> {
     if passphrase.chars().count() < PASSPHRASE_CHARS_MIN {

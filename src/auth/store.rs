@@ -40,9 +40,9 @@ impl Store {
             Err(error) => return Err(unreadable(error)),
         };
         files::check_private(&self.path, &found.permissions()).map_err(AuthError::File)?;
-        let text = fs::read_to_string(&self.path).map_err(unreadable)?;
+        let text = fs::read(&self.path).map_err(unreadable)?;
         let broken = |error| AuthError::Broken(self.path.clone(), error);
-        let state: State = serde_json::from_str(&text).map_err(broken)?;
+        let state: State = serde_json::from_slice(&text).map_err(broken)?;
         if state.v > VERSION {
             return Err(AuthError::Newer(self.path.clone(), state.v));
         }
@@ -140,7 +140,7 @@ impl Store {
     }
 
     fn write(&self, state: &State) -> Result<(), AuthError> {
-        serde_json::to_vec_pretty(state)
+        serde_json::to_vec(state)
             .map_err(io::Error::from)
             .and_then(|text| files::replace_locked(&self.path, &text, files::PRIVATE))
             .map_err(|error| AuthError::File(Problem::Write(self.path.clone(), error)))

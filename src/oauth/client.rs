@@ -78,8 +78,7 @@ impl Oauth {
                 .map(Identified::Client)
                 .or_else(|| document::is_address(id).then(|| Identified::Document(id.to_owned())));
         }
-        let state = self.ground.authenticator.state().ok()?;
-        let known = state.clients.into_iter().find(|client| client.id == id)?;
+        let known = self.ground.authenticator.client(id)?;
         Some(Identified::Client(Client {
             name: known.name.clone(),
             redirect_uris: known.redirect_uris.clone(),

@@ -46,6 +46,10 @@ impl Oauth {
     pub(super) fn revoke(&self, asked: &Asked<'_>) -> Reply {
         self.with_client(asked, |form, client_id| {
             let token = form.get("token").ok_or((400, "invalid_request", "no token is named"))?;
+            if !self.ground.authenticator.issued(token) {
+                // RFC 7009, section 2.2: an unknown token is revoked already.
+                return Ok(Reply::empty(200));
+            }
             let revoke = |state: &mut State| match state.revoke_token(token, client_id) {
                 true => Ok(()),
                 // Nothing is written for nothing.
@@ -56,7 +60,6 @@ impl Oauth {
                 Err(Some(error)) => return Err(kept_nowhere(&error)),
                 Err::<(), Option<AuthError>>(None) => {}
             }
-            // RFC 7009, section 2.2: an unknown token is revoked already.
             Ok(Reply::empty(200))
         })
     }

@@ -150,6 +150,7 @@ fn a_client_made_by_the_owner_shows_its_secret_in_either_way() {
         ];
         bench.send("POST", "/token", fields, &form(&pairs))
     };
+    crate::scratch::eventually("the client is known", || bench.authenticator.client(&id).is_some());
     let code = bench.code(&id, CALLBACK, &[]);
     let wrong = exchange(&basic("mcpk_wrong"), &code);
     assert_eq!((wrong.status, wrong.field("www-authenticate")), (401, Some("Basic realm=\"mcp\"")));
