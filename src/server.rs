@@ -24,7 +24,7 @@ use crate::seal::Seal;
 use crate::session::KeptSessions;
 use crate::tools::{Defaults, Facts, Toolbox};
 use crate::transport::{House, Lanes, Stdio, StdioLimits};
-use crate::upstream::{BaseUrl, Settings, Upstream};
+use crate::upstream::{BaseUrl, Fleet, Settings, Upstream};
 
 use limits::{house_settings, kept_limits, lane_limits};
 use network::{Ground, Network};
@@ -53,9 +53,10 @@ pub struct Server {
 impl Server {
     /// Builds every room and starts to listen. Errors: [`StartError`], and nothing is left running.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let upstream = Arc::new(upstream(config)?);
+        let fleet = Arc::new(fleet(config)?);
+        let upstream = Arc::clone(fleet.main());
         let toolbox = Arc::new(Toolbox::new(
-            Arc::clone(&upstream),
+            fleet,
             Defaults { model: config.upstream.model.clone() },
             Facts { config: facts(config) },
         ));
@@ -72,7 +73,7 @@ impl Server {
         service: Arc<dyn Service>,
         bulletin: Arc<Bulletin>,
     ) -> Result<Self, StartError> {
-        let upstream = Arc::new(upstream(config)?);
+        let upstream = Arc::clone(fleet(config)?.main());
         Self::build(config, upstream, service, bulletin, Box::new(|_| Vec::new()))
     }
 
@@ -168,7 +169,7 @@ impl Drop for Server {
     }
 }
 
-fn upstream(config: &Config) -> Result<Upstream, StartError> {
+fn fleet(config: &Config) -> Result<Fleet, StartError> {
     let wanted = &config.upstream;
     let mut settings = Settings::new(BaseUrl::parse(&wanted.url)?);
     settings.api_token = wanted.token.as_ref().map(|token| token.expose().to_owned());
@@ -177,7 +178,10 @@ fn upstream(config: &Config) -> Result<Upstream, StartError> {
     settings.limits.idle = wanted.idle_timeout;
     settings.limits.call = wanted.call_timeout;
     settings.reply_bytes_max = config.limits.reply_bytes_max;
-    Ok(Upstream::new(settings)?)
+    // The lane of slow calls is the queue of this one upstream.
+    settings.concurrency = config.limits.calls_running_max;
+    settings.queue = config.limits.calls_waiting_max;
+    Ok(Fleet::new(vec![settings])?)
 }
 
 /// The settings as `local://config` tells them, without anything secret.

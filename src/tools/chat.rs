@@ -52,14 +52,21 @@ pub(super) fn run(
     let mut pace = Pace::new(context.progress);
     pace.begin(Instant::now());
     request.beat = pace.beat();
-    request.model = pick::model(named, toolbox, context.cancel)?;
+    request.model = pick::model(named, toolbox)?;
     let log = |level, data| context.log(level, NAME, data);
-    log(Level::Info, json!({ "event": "asking", "model": request.model }));
-    let mut on = |event: ChatEvent<'_>| pace.hear(event, Instant::now());
-    let answer = toolbox.upstream().chat(&request, context.cancel, &mut on).map_err(|error| {
-        let failure = Failure::from(error);
+    let mut asked = request.model.clone();
+    let mut on = |event: ChatEvent<'_>| {
+        if let ChatEvent::Asking { model, .. } = event {
+            log(Level::Info, json!({ "event": "asking", "model": model }));
+            asked = Some(model.to_owned());
+        }
+        pace.hear(event, Instant::now());
+    };
+    let outcome = toolbox.fleet().chat(&request, context.cancel, &mut on);
+    let answer = outcome.map_err(|failed| {
+        let failure = Failure::from(failed.error);
         // The result says why; an upstream's words may repeat the prompt.
-        let data = json!({ "event": "failed", "model": request.model, "code": failure.code() });
+        let data = json!({ "event": "failed", "model": asked, "code": failure.code() });
         if !context.cancel.is_fired() {
             log(Level::Warning, data);
         }
@@ -67,12 +74,12 @@ pub(super) fn run(
     })?;
     if !answer.warnings.is_empty() {
         let told = json!({
-            "event": "warned", "model": request.model, "warnings": answer.warnings,
+            "event": "warned", "model": answer.requested_model, "warnings": answer.warnings,
         });
         log(Level::Warning, told);
     }
     let upstream = toolbox.upstream().base_url().as_str();
-    let structured = generation(&answer, &request.model, upstream, include_reasoning);
+    let structured = generation(&answer, upstream, include_reasoning);
     Ok(told(answer.text, structured))
 }
 
@@ -154,12 +161,7 @@ fn narrow(number: Option<i64>) -> Option<u32> {
 }
 
 /// The answer as data.
-fn generation(
-    answer: &ChatAnswer,
-    requested: &str,
-    upstream: &str,
-    include_reasoning: bool,
-) -> Value {
+fn generation(answer: &ChatAnswer, upstream: &str, include_reasoning: bool) -> Value {
     let usage = answer.usage;
     let counts = [
         ("prompt_tokens", usage.prompt_tokens),
@@ -181,7 +183,7 @@ fn generation(
     let mut generation = json!({
         "text": answer.text,
         "model": answer.model,
-        "requested_model": requested,
+        "requested_model": answer.requested_model,
         "upstream": upstream,
         "finish_reason": answer.finish.as_str(),
         "truncated": answer.finish == Finish::Length || answer.partial,

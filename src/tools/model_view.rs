@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::upstream::{Kind, Model, ModelList, ModelState, ModelType};
+use crate::upstream::{Model, ModelList, ModelState, ModelType};
 
 /// The view of a model. Absent knowledge is `null`, never a guess.
 pub(super) fn show<'a>(
@@ -124,14 +124,6 @@ impl Summary {
 
 /// The ids of the models in memory; `None` where the upstream's list does not say.
 pub(super) fn loaded(list: &ModelList) -> Option<Vec<&str>> {
-    match list.kind {
-        Kind::OpenAiCompatible => None,
-        Kind::LmStudio | Kind::LmStudio03 => Some(
-            list.models
-                .iter()
-                .filter(|model| model.state == ModelState::Loaded)
-                .map(|model| model.id.as_str())
-                .collect(),
-        ),
-    }
+    let in_memory = list.models.iter().filter(|model| model.state == ModelState::Loaded);
+    list.kind.tells_loaded().then(|| in_memory.map(|model| model.id.as_str()).collect())
 }

@@ -12,8 +12,6 @@ use crate::upstream::UpstreamError;
 pub(super) enum Failure {
     /// The arguments cannot be used.
     Arguments(Unusable),
-    /// No model was named and none can be chosen.
-    NoModel,
     /// The upstream failed.
     Upstream(UpstreamError),
 }
@@ -23,7 +21,7 @@ impl Failure {
     fn partial(&self) -> Option<&str> {
         match self {
             Self::Upstream(error) => error.partial(),
-            Self::Arguments(_) | Self::NoModel => None,
+            Self::Arguments(_) => None,
         }
     }
 
@@ -130,14 +128,6 @@ impl From<&Failure> for Told {
                 code: "INVALID_ARGUMENT",
                 message: format!("the argument {unusable}"),
                 suggestion: "Correct the argument and call again.".to_owned(),
-                retryable: false,
-            },
-            Failure::NoModel => Self {
-                code: "NO_MODEL_LOADED",
-                message: "the model server has no model that can chat".to_owned(),
-                suggestion: "Download a language model in LM Studio and load it (`lms get`, \
-                             `lms load`)."
-                    .to_owned(),
                 retryable: false,
             },
             Failure::Upstream(error) => Self {

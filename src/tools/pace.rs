@@ -15,12 +15,22 @@ pub(super) struct Pace<'a> {
     thought: u32,
     written: u32,
     writing_since: Option<Instant>,
+    /// What happens before the first word.
+    before: String,
 }
 
 impl<'a> Pace<'a> {
     /// Reports to `to`, if anybody asked.
     pub(super) fn new(to: Option<&'a dyn Progress>) -> Self {
-        Self { to, reported: None, value: 0.0, thought: 0, written: 0, writing_since: None }
+        Self {
+            to,
+            reported: None,
+            value: 0.0,
+            thought: 0,
+            written: 0,
+            writing_since: None,
+            before: READING.to_owned(),
+        }
     }
 
     /// How often the upstream's silence is to be broken; not at all when nobody listens.
@@ -30,13 +40,16 @@ impl<'a> Pace<'a> {
 
     /// The call began.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.report("reading the prompt", now);
+        self.report(READING, now);
     }
 
     /// Something came, or nothing came for a beat.
     pub(super) fn hear(&mut self, event: ChatEvent<'_>, now: Instant) {
         match event {
-            ChatEvent::Waiting => {}
+            ChatEvent::Waiting | ChatEvent::Asking { .. } => {}
+            ChatEvent::Queued { before } => self.before = format!("waiting, {before} before you"),
+            ChatEvent::Loading(percent) => self.before = format!("loading the model, {percent} %"),
+            ChatEvent::Reading(percent) => self.before = format!("{READING}, {percent} %"),
             ChatEvent::Thinking(_) => self.thought += 1,
             ChatEvent::Writing(_) => {
                 self.written += 1;
@@ -63,7 +76,7 @@ impl<'a> Pace<'a> {
                 }
                 format!("writing, {written} tokens, {:.0} tok/s", f64::from(written) / seconds)
             }
-            (None, 0) => "reading the prompt".to_owned(),
+            (None, 0) => self.before.clone(),
             (None, thought) => format!("thinking, {thought} tokens"),
         }
     }
@@ -77,6 +90,8 @@ impl<'a> Pace<'a> {
         to.report(self.value, None, message);
     }
 }
+
+const READING: &str = "reading the prompt";
 
 /// Clients of some kinds give up after ten silent seconds.
 const BEAT: Duration = Duration::from_secs(7);

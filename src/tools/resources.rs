@@ -127,9 +127,9 @@ fn models(list: &ModelList, toolbox: &Toolbox) -> Value {
 /// `status` is `online` when the upstream tells its models now; `reachable` when it answers at all.
 fn status(toolbox: &Toolbox, cancel: &Cancel) -> Value {
     let looked = toolbox.list(cancel);
-    let UpstreamState { reachable, kind, last_success_age, last_error } =
+    let UpstreamState { reachable, kind, last_success_age, last_error, .. } =
         toolbox.upstream().state();
-    let list = looked.as_ref().ok();
+    let list = looked.as_deref().ok();
     let kind = kind.map(|kind| kind.to_string());
     let in_memory = list.and_then(loaded);
     let last_error = last_error.map(|error| {
@@ -190,7 +190,7 @@ fn config(toolbox: &Toolbox) -> Value {
 /// Made from the tools, so that it says nothing that is not there.
 fn capabilities(toolbox: &Toolbox, cancel: &Cancel) -> Value {
     let looked = toolbox.list(cancel);
-    let list = looked.as_ref().ok();
+    let list = looked.as_deref().ok();
     let (list_models, chat) = (list_models::NAME, chat::NAME);
     let mut management = json!({
         "availableModels": list.map(|list| ids(list, ModelType::Llm)),

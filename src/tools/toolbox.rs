@@ -15,7 +15,7 @@ use crate::tools::complete::{self, Names};
 use crate::tools::outcome::{Failure, failed};
 use crate::tools::sight::{Seen, Sight};
 use crate::tools::{chat, list_models, prompts, resources};
-use crate::upstream::{ModelList, Upstream, UpstreamError};
+use crate::upstream::{Fleet, ModelList, Upstream, UpstreamError};
 
 /// What a call means that leaves something out.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +31,9 @@ pub struct Facts {
     pub config: Value,
 }
 
-/// Everything that the house offers, over one upstream.
+/// Everything that the house offers, over its upstreams.
 pub struct Toolbox {
-    upstream: Arc<Upstream>,
+    fleet: Arc<Fleet>,
     defaults: Defaults,
     facts: Facts,
     tools: Vec<Tool>,
@@ -43,11 +43,11 @@ pub struct Toolbox {
 }
 
 impl Toolbox {
-    /// The tools over `upstream`.
+    /// The tools over `fleet`.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, defaults: Defaults, facts: Facts) -> Self {
+    pub fn new(fleet: Arc<Fleet>, defaults: Defaults, facts: Facts) -> Self {
         Self {
-            upstream,
+            fleet,
             defaults,
             facts,
             tools: ENTRIES.iter().map(|entry| (entry.describe)()).collect(),
@@ -61,17 +61,17 @@ impl Toolbox {
     /// or since somebody first read one. Blocks as long as a list may take: 30 s.
     #[must_use]
     pub fn look(&self, cancel: &Cancel) -> Vec<Change> {
-        match self.upstream.list_models(cancel) {
+        match self.upstream().list_models(cancel) {
             Err(UpstreamError::Cancelled) => Vec::new(),
-            outcome => self.seen.look(self.sight(outcome.as_ref())),
+            outcome => self.seen.look(self.sight(outcome.as_deref())),
         }
     }
 
     /// The upstream's models, for somebody who reads a resource.
-    pub(super) fn list(&self, cancel: &Cancel) -> Result<ModelList, Failure> {
-        let outcome = self.upstream.list_models(cancel);
+    pub(super) fn list(&self, cancel: &Cancel) -> Result<Arc<ModelList>, Failure> {
+        let outcome = self.upstream().list_models(cancel);
         if !matches!(outcome, Err(UpstreamError::Cancelled)) {
-            self.seen.begin(|| self.sight(outcome.as_ref()));
+            self.seen.begin(|| self.sight(outcome.as_deref()));
         }
         Ok(outcome?)
     }
@@ -79,7 +79,7 @@ impl Toolbox {
     fn sight(&self, outcome: Result<&ModelList, &UpstreamError>) -> Sight {
         Sight {
             models: outcome.cloned().map_err(UpstreamError::code),
-            reachable: self.upstream.state().reachable,
+            reachable: self.upstream().state().reachable,
         }
     }
 
@@ -88,9 +88,9 @@ impl Toolbox {
         if let Some(names) = self.names.known(chats_only, Instant::now()) {
             return names;
         }
-        match self.upstream.list_models(cancel) {
+        match self.upstream().list_models(cancel) {
             Err(UpstreamError::Cancelled) => return Vec::new(),
-            outcome => self.names.keep(outcome.as_ref().ok(), Instant::now()),
+            outcome => self.names.keep(outcome.as_deref().ok(), Instant::now()),
         }
         self.names.known(chats_only, Instant::now()).unwrap_or_default()
     }
@@ -105,9 +105,14 @@ impl Toolbox {
         &self.facts
     }
 
-    /// The upstream that the tools ask.
+    /// Every upstream.
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The default upstream.
     pub(super) fn upstream(&self) -> &Upstream {
-        &self.upstream
+        self.fleet.main()
     }
 
     /// What a call means that leaves something out.
@@ -131,7 +136,7 @@ impl Service for Toolbox {
             .find(|entry| entry.name == call.name)
             .ok_or_else(|| Unusable::Tool(call.name.clone()))?;
         let outcome = (entry.run)(self, call, context);
-        let upstream = self.upstream.base_url().as_str();
+        let upstream = self.upstream().base_url().as_str();
         Ok(Outcome::Done(outcome.unwrap_or_else(|failure| failed(&failure, upstream))))
     }
 
@@ -183,7 +188,7 @@ impl Service for Toolbox {
 impl fmt::Debug for Toolbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Toolbox")
-            .field("upstream", &self.upstream)
+            .field("fleet", &self.fleet)
             .field("defaults", &self.defaults)
             .finish_non_exhaustive()
     }

@@ -1,12 +1,12 @@
-//! Puts an answer together from the pieces of a chat completion. Pure: knows no socket, no clock.
+//! Puts an answer together from its pieces. Pure: knows no socket, no clock.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::time::Duration;
 
 use crate::upstream::chat::{ChatAnswer, ChatEvent, Finish, Usage};
+use crate::upstream::chunk::{Choice, Chunk, Stats};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::fault::Said;
-use crate::upstream::think::{Parter, Piece, part_unopened};
+use crate::upstream::think::{Parter, Piece, part_unopened, without_tail};
 
 /// An answer that is being read.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ pub(super) struct Assembly {
     finish: Option<Finish>,
     tool_calls: bool,
     usage: Usage,
+    rate: Option<f64>,
+    load: Option<f64>,
+    conversation: Option<String>,
+    max_tokens: Option<u32>,
     unreadable: u32,
 }
 
@@ -39,6 +43,10 @@ impl Assembly {
     /// For an answer to a question for `model`, of at most `reply_bytes_max` bytes.
     pub(super) fn new(model: &str, token_sent: bool, reply_bytes_max: usize) -> Self {
         Self {
+            rate: None,
+            load: None,
+            conversation: None,
+            max_tokens: None,
             model: model.to_owned(),
             token_sent,
             reply_bytes_max,
@@ -54,6 +62,12 @@ impl Assembly {
         }
     }
 
+    /// The same for an answer of at most so many tokens.
+    pub(super) fn at_most(mut self, max_tokens: Option<u32>) -> Self {
+        self.max_tokens = max_tokens;
+        self
+    }
+
     /// Takes the data of one event. Errors: the upstream reports a failure, or the answer is
     /// too long.
     pub(super) fn take(
@@ -64,27 +78,29 @@ impl Assembly {
         if data.trim() == "[DONE]" {
             return Ok(Next::Done);
         }
-        let Ok(chunk) = serde_json::from_str::<Chunk>(data) else {
+        let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(data) else {
             self.unreadable += 1;
             return Ok(Next::More);
         };
-        if let Some(error) = &chunk.error
-            && let Some(said) = Said::in_value(error, chunk.message.as_deref())
+        if let Some(error) = chunk.error
+            && let Some(said) = Said::in_raw(error.get(), chunk.message.get())
         {
             return Err(said.into_error(200, Some(&self.model), self.token_sent));
         }
-        self.chunk(chunk, on)?;
-        Ok(Next::More)
+        self.chunk(chunk, on)
     }
 
-    /// Takes a body that is a whole completion, from an upstream that does not stream.
+    /// Takes a body that is a whole answer, from an upstream that does not stream.
     pub(super) fn take_whole(
         &mut self,
         body: &[u8],
         on: &mut dyn FnMut(ChatEvent<'_>),
     ) -> Result<(), UpstreamError> {
-        let chunk = serde_json::from_slice::<Chunk>(body).ok();
-        match chunk.filter(|chunk| chunk.choices.as_ref().is_some_and(|all| !all.is_empty())) {
+        let chunk = serde_json::from_slice::<Chunk<'_>>(body).ok();
+        let is_answer = |chunk: &Chunk<'_>| {
+            chunk.choices.as_ref().is_some_and(|all| !all.is_empty()) || chunk.output.is_some()
+        };
+        match chunk.filter(is_answer) {
             Some(chunk) => {
                 self.chunk(chunk, on)?;
                 self.finish.get_or_insert_default();
@@ -96,34 +112,109 @@ impl Assembly {
 
     fn chunk(
         &mut self,
-        chunk: Chunk,
+        mut chunk: Chunk<'_>,
         on: &mut dyn FnMut(ChatEvent<'_>),
-    ) -> Result<(), UpstreamError> {
-        if let Some(model) = chunk.model.filter(|model| !model.is_empty()) {
-            self.answered_by = model;
+    ) -> Result<Next, UpstreamError> {
+        let mut next = Next::More;
+        if let Some(model) = chunk.model.get().or(chunk.model_instance_id.get())
+            && self.answered_by != model
+        {
+            model.clone_into(&mut self.answered_by);
         }
-        if let Some(usage) = chunk.usage {
+        if let Some(usage) = chunk.usage.take() {
             self.usage = usage.into();
         }
-        for choice in chunk.choices.unwrap_or_default() {
-            if let Some(reason) = choice.finish_reason {
-                self.finish = Some(Finish::read(reason));
-            }
-            let Some(delta) = choice.delta.or(choice.message) else { continue };
-            self.tool_calls |= delta.tool_calls.is_some_and(|calls| !calls.is_empty());
-            let thought = delta.reasoning_content.or(delta.reasoning);
-            if let Some(Value::String(thought)) = thought.filter(|thought| *thought != "") {
+        if let Some(share) = chunk.prompt_progress.and_then(|progress| progress.share()) {
+            on(ChatEvent::Reading(percent(share)));
+        }
+        for choice in chunk.choices.take().unwrap_or_default() {
+            self.choice(choice, on);
+        }
+        match chunk.kind.get() {
+            Some("message.delta") => self.write(&chunk.content.0, on),
+            Some("reasoning.delta") => {
                 self.parted = true;
-                self.think(&thought, on);
+                self.think(&chunk.content.0, on);
             }
-            if let Some(Value::String(text)) = delta.content.filter(|text| *text != "") {
-                self.write(&text, on);
+            Some("model_load.start") => on(ChatEvent::Loading(0)),
+            Some("model_load.progress") => {
+                on(ChatEvent::Loading(percent(chunk.progress.unwrap_or_default())));
             }
+            Some("model_load.end") => {
+                self.load = chunk.load_time_seconds;
+                on(ChatEvent::Loading(100));
+            }
+            Some("prompt_processing.start") => on(ChatEvent::Reading(0)),
+            Some("prompt_processing.progress") => {
+                on(ChatEvent::Reading(percent(chunk.progress.unwrap_or_default())));
+            }
+            Some("chat.end") => {
+                next = Next::Done;
+                self.finish.get_or_insert_default();
+                let result = chunk.result.map(|raw| serde_json::from_str::<Chunk<'_>>(raw.get()));
+                if let Some(Ok(result)) = result {
+                    self.native_end(&result, on);
+                }
+            }
+            _ => {}
+        }
+        if chunk.output.is_some() {
+            self.native_end(&chunk, on);
         }
         if self.text.len() + self.reasoning.len() > self.reply_bytes_max {
             return Err(UpstreamError::ReplyTooLarge { limit: self.reply_bytes_max });
         }
-        Ok(())
+        Ok(next)
+    }
+
+    fn choice(&mut self, choice: Choice<'_>, on: &mut dyn FnMut(ChatEvent<'_>)) {
+        if let Some(reason) = choice.finish_reason.get() {
+            self.finish = Some(Finish::read(reason));
+        }
+        if let Some(text) = choice.text.get() {
+            self.write(text, on);
+        }
+        let Some(delta) = choice.delta.or(choice.message) else { return };
+        self.tool_calls |= delta.tool_calls.is_some_and(|calls| !calls.is_empty());
+        if let Some(thought) = delta.reasoning_content.get().or(delta.reasoning.get()) {
+            self.parted = true;
+            self.think(thought, on);
+        }
+        if let Some(text) = delta.content.get() {
+            self.write(text, on);
+        }
+    }
+
+    /// The whole of a native answer: its counts, and its texts when they did not come before.
+    fn native_end(&mut self, whole: &Chunk<'_>, on: &mut dyn FnMut(ChatEvent<'_>)) {
+        if let Some(stats) = &whole.stats {
+            self.count(stats);
+        }
+        self.conversation = whole.response_id.get().map(str::to_owned);
+        if !self.text.is_empty() || !self.reasoning.is_empty() {
+            return;
+        }
+        for item in whole.output.iter().flatten() {
+            match item.kind.get() {
+                Some("message") => self.write(&item.content.0, on),
+                Some("reasoning") => {
+                    self.parted = true;
+                    self.think(&item.content.0, on);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A native answer does not say that it was cut, but how long it is.
+    fn count(&mut self, stats: &Stats) {
+        self.usage = stats.usage();
+        self.rate = stats.tokens_per_second;
+        self.load = stats.model_load_time_seconds.or(self.load);
+        let full = self.usage.completion_tokens.zip(self.max_tokens);
+        if full.is_some_and(|(came, most)| came >= most) {
+            self.finish = Some(Finish::Length);
+        }
     }
 
     fn think(&mut self, thought: &str, on: &mut dyn FnMut(ChatEvent<'_>)) {
@@ -162,7 +253,8 @@ impl Assembly {
         let answer = self.settle();
         if answer.text.trim().is_empty() && !tool_calls {
             let thought_only = !answer.reasoning.trim().is_empty();
-            return Err(UpstreamError::EmptyOutput { thought_only });
+            let prompt_tokens = answer.usage.prompt_tokens;
+            return Err(UpstreamError::EmptyOutput { thought_only, prompt_tokens });
         }
         Ok(answer)
     }
@@ -177,6 +269,7 @@ impl Assembly {
             reasoning = thought.to_owned();
             text = answer.to_owned();
         }
+        without_tail(&mut text);
         let mut warnings = Vec::new();
         if !self.answered_by.is_empty() && !is_same_model(&self.model, &self.answered_by) {
             warnings.push(format!(
@@ -196,6 +289,9 @@ impl Assembly {
             model: if self.answered_by.is_empty() { self.model } else { self.answered_by },
             finish: self.finish.unwrap_or_default(),
             usage: self.usage,
+            conversation: self.conversation,
+            measured_rate: self.rate,
+            load: self.load.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             warnings,
             ..ChatAnswer::default()
         }
@@ -220,6 +316,16 @@ fn place(
     }
 }
 
+/// A share from 0 to 1 as percent.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is from 0 to 100, and a part of a percent is nothing"
+)]
+fn percent(share: f64) -> u8 {
+    (share.clamp(0.0, 1.0) * 100.0) as u8
+}
+
 /// Whether two names mean the same model: upstreams leave out the publisher, or add the instance
 /// (`:2`) or the variant (`@q4_k_m`).
 fn is_same_model(asked: &str, answered: &str) -> bool {
@@ -231,71 +337,26 @@ fn is_same_model(asked: &str, answered: &str) -> bool {
     core(asked) == core(answered)
 }
 
-#[derive(Deserialize)]
-struct Chunk {
-    model: Option<String>,
-    choices: Option<Vec<Choice>>,
-    usage: Option<Counted>,
-    error: Option<Value>,
-    message: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    delta: Option<Delta>,
-    message: Option<Delta>,
-    finish_reason: Option<String>,
-}
-
-/// The texts are values, because one odd field must not lose the others.
-#[derive(Deserialize)]
-struct Delta {
-    content: Option<Value>,
-    reasoning_content: Option<Value>,
-    reasoning: Option<Value>,
-    tool_calls: Option<Vec<Value>>,
-}
-
-#[derive(Deserialize)]
-struct Counted {
-    prompt_tokens: Option<u32>,
-    completion_tokens: Option<u32>,
-    completion_tokens_details: Option<CountedDetails>,
-}
-
-#[derive(Deserialize)]
-struct CountedDetails {
-    reasoning_tokens: Option<u32>,
-}
-
-impl From<Counted> for Usage {
-    fn from(counted: Counted) -> Self {
-        Self {
-            prompt_tokens: counted.prompt_tokens,
-            completion_tokens: counted.completion_tokens,
-            reasoning_tokens: counted
-                .completion_tokens_details
-                .and_then(|details| details.reasoning_tokens),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::sse::Reader;
+    use crate::upstream::sse::{Event, Reader};
 
     /// Reads a stream in pieces.
     fn read(pieces: &[&[u8]]) -> Result<ChatAnswer, UpstreamError> {
         let mut reader = Reader::new(4096);
-        let mut assembly = Assembly::new("m", false, 4096);
+        let mut assembly = Assembly::new("m", false, 4096).at_most(Some(14));
         let mut events = Vec::new();
+        let mut take = |event: Event<'_>| {
+            events.push(event.data.to_owned());
+            true
+        };
         for piece in pieces {
-            reader.push(piece, |event| events.push(event)).unwrap();
+            assert_eq!(reader.push(piece, &mut take), Ok(true));
         }
-        events.extend(reader.finish());
-        for event in events {
-            if assembly.take(&event.data, &mut |_| ())? == Next::Done {
+        assert_eq!(reader.finish(&mut take), Ok(true));
+        for data in events {
+            if assembly.take(&data, &mut |_| ())? == Next::Done {
                 break;
             }
         }
@@ -341,7 +402,7 @@ mod tests {
             let mut on = |event: ChatEvent<'_>| match event {
                 ChatEvent::Thinking(piece) => thought.push_str(piece),
                 ChatEvent::Writing(piece) => written.push_str(piece),
-                ChatEvent::Waiting => {}
+                other => panic!("{other:?}"),
             };
             assembly.take(&delta, &mut on).unwrap();
         }
@@ -379,12 +440,54 @@ mod tests {
         let nothing = stream(&[r#"{"choices":[],"usage":{"prompt_tokens":4096}}"#, "[DONE]"]);
         for (text, expected) in [(thought, true), (nothing, false)] {
             match read(&[text.as_bytes()]) {
-                Err(UpstreamError::EmptyOutput { thought_only }) => {
+                Err(UpstreamError::EmptyOutput { thought_only, prompt_tokens }) => {
                     assert_eq!(thought_only, expected, "{text}");
+                    assert_eq!(prompt_tokens, (!expected).then_some(4096));
                 }
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn native_events_are_read_with_their_progress_and_their_counts() {
+        let end = r#"{"type":"chat.end","result":{"model_instance_id":"m","output":[
+            {"type":"message","content":"Paris"}],"stats":{"input_tokens":29,
+            "total_output_tokens":14,"reasoning_output_tokens":9,"tokens_per_second":43.7,
+            "model_load_time_seconds":12.5},"response_id":"resp_1"}}"#
+            .replace('\n', "");
+        let mut heard = Vec::new();
+        let mut assembly = Assembly::new("m", false, 4096).at_most(Some(14));
+        for data in [
+            r#"{"type":"chat.start","model_instance_id":"m"}"#,
+            r#"{"type":"model_load.start","model_instance_id":"m"}"#,
+            r#"{"type":"model_load.progress","model_instance_id":"m","progress":0.65}"#,
+            r#"{"type":"model_load.end","model_instance_id":"m","load_time_seconds":12.3}"#,
+            r#"{"type":"prompt_processing.start"}"#,
+            r#"{"type":"prompt_processing.progress","progress":0.5}"#,
+            r#"{"type":"reasoning.delta","content":"hm"}"#,
+            r#"{"type":"message.delta","content":"Paris"}"#,
+        ] {
+            let mut on = |event: ChatEvent<'_>| heard.push(format!("{event:?}"));
+            assert_eq!(assembly.take(data, &mut on).unwrap(), Next::More, "{data}");
+        }
+        assert_eq!(assembly.take(&end, &mut |_| panic!("nothing new")).unwrap(), Next::Done);
+        assert_eq!(
+            heard[..5],
+            ["Loading(0)", "Loading(65)", "Loading(100)", "Reading(0)", "Reading(50)"]
+        );
+        let answer = assembly.finish().unwrap();
+        assert_eq!((answer.text.as_str(), answer.reasoning.as_str()), ("Paris", "hm"));
+        assert_eq!(
+            (answer.finish, answer.conversation.as_deref()),
+            (Finish::Length, Some("resp_1"))
+        );
+        assert_eq!(
+            (answer.load, answer.measured_rate),
+            (Some(Duration::from_millis(12_500)), Some(43.7))
+        );
+        // Some builds send the texts only at the end.
+        assert_eq!(read(&[stream(&[&end]).as_bytes()]).unwrap().text, "Paris");
     }
 
     #[test]

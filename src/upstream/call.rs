@@ -30,6 +30,8 @@ pub(super) struct Call {
     moved: Cell<Instant>,
     /// The last byte or beat.
     woken: Cell<Instant>,
+    /// When the first word came, and how often was read since then.
+    answering: Cell<Option<(Instant, u32)>>,
     /// The head of the answer is parsed, so that a wait may be left and taken up again.
     head_done: Cell<bool>,
     written: Cell<bool>,
@@ -52,6 +54,7 @@ impl Call {
             phase: Cell::new(Phase::Asking { since: now }),
             moved: Cell::new(now),
             woken: Cell::new(now),
+            answering: Cell::new(None),
             head_done: Cell::new(false),
             written: Cell::new(false),
             received: Cell::new(false),
@@ -170,6 +173,19 @@ impl Call {
         let now = Instant::now();
         self.moved.set(now);
         self.woken.set(now);
+        if let Some((since, reads)) = self.answering.get() {
+            self.answering.set(Some((since, reads.saturating_add(1))));
+        }
+    }
+
+    /// How long to let words gather before the next read. A fast model sends one every half a
+    /// millisecond, and waking up for each costs far more than reading it. A short answer is not
+    /// delayed, a longer one by a two-hundredth of its time at most.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        let (since, reads) = self.answering.get()?;
+        let elapsed = since.elapsed();
+        let is_fast = elapsed < REST_MAX.saturating_mul(reads);
+        (is_fast && elapsed >= REST_AFTER).then(|| (elapsed / 200).min(REST_MAX))
     }
 
     /// The head of the answer is there.
@@ -180,6 +196,7 @@ impl Call {
     /// The first word of the answer is there: from now on the idle limit counts.
     pub(super) fn answering(&self) {
         self.phase.set(Phase::Answering);
+        self.answering.set(Some((Instant::now(), 0)));
     }
 
     /// Whether a byte of the answer was read.
@@ -262,6 +279,11 @@ thread_local! {
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// No reader of an answer notices this.
+const REST_MAX: Duration = Duration::from_millis(2);
+
+const REST_AFTER: Duration = Duration::from_millis(100);
 
 /// Shorter socket timeouts are refused as zero.
 const WAIT_MIN: Duration = Duration::from_millis(1);

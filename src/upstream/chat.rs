@@ -2,15 +2,27 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-/// A question to a model (`POST /v1/chat/completions`).
+/// What a model is to write.
 #[derive(Clone, Debug, Default)]
 pub struct ChatRequest {
-    /// The asked model.
-    pub model: String,
+    /// The name of the upstream; chosen by its models when absent.
+    pub upstream: Option<String>,
+    /// The asked model; when absent the configured one, else a loaded one.
+    pub model: Option<String>,
     /// The conversation, oldest first.
     pub messages: Vec<Message>,
+    /// A text to go on with, without a chat template; `messages` count for nothing then.
+    pub complete: Option<String>,
+    /// `data:` URLs of images that belong to the last message.
+    pub images: Vec<String>,
+    /// A JSON Schema that the answer has to follow, as JSON.
+    pub json_schema: Option<String>,
+    /// How much to think.
+    pub effort: Option<Effort>,
+    /// Lets the upstream keep the conversation, where it can; the answer names it.
+    pub store: bool,
+    /// The name of a kept conversation that this goes on with.
+    pub conversation: Option<String>,
     /// Longest answer, in tokens.
     pub max_tokens: Option<u32>,
     /// 0 to 2.
@@ -21,14 +33,52 @@ pub struct ChatRequest {
     pub stop: Vec<String>,
     /// For answers that can be repeated.
     pub seed: Option<i64>,
+    /// -2 to 2.
+    pub frequency_penalty: Option<f64>,
+    /// -2 to 2.
+    pub presence_penalty: Option<f64>,
     /// When this is over, what has come is the answer; the upstream's call limit when absent.
     pub deadline: Option<Duration>,
     /// How often to be woken with [`ChatEvent::Waiting`] while nothing comes.
     pub beat: Option<Duration>,
 }
 
+impl ChatRequest {
+    /// Everything that the model has to read, in characters that count for its window.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let messages = self.messages.iter().map(|message| message.content.as_str());
+        messages.filter(|_| self.complete.is_none()).chain(self.complete.as_deref())
+    }
+}
+
+/// How much a model is to think before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Not at all.
+    Off,
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// A lot.
+    High,
+}
+
+impl Effort {
+    /// As LM Studio's own API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
 /// One turn of a conversation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -37,8 +87,7 @@ pub struct Message {
 }
 
 /// Who speaks in a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The instructions.
     System,
@@ -48,11 +97,38 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    /// As the API writes it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
 /// What comes while a chat runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChatEvent<'a> {
-    /// The request stands; the model loads or reads the prompt, or says nothing.
+    /// Nothing came for a beat; the call stands where it stood.
     Waiting,
+    /// The model is busy with others.
+    Queued {
+        /// How many are before this call, those that run included.
+        before: usize,
+    },
+    /// The request goes out.
+    Asking {
+        /// The name of the upstream.
+        upstream: &'a str,
+        /// The model.
+        model: &'a str,
+    },
+    /// The model is being loaded, in percent.
+    Loading(u8),
+    /// The prompt is being read, in percent.
+    Reading(u8),
     /// A piece of the reasoning; about one token.
     Thinking(&'a str),
     /// A piece of the answer; about one token.
@@ -66,26 +142,41 @@ pub struct ChatAnswer {
     pub text: String,
     /// The reasoning, empty when there was none.
     pub reasoning: String,
+    /// The name of the upstream that answered.
+    pub upstream: String,
+    /// The model that was asked for, or chosen when none was.
+    pub requested_model: String,
     /// The model that answered, as the upstream calls it.
     pub model: String,
+    /// The name of the conversation, where the upstream keeps it.
+    pub conversation: Option<String>,
     /// Why it ended.
     pub finish: Finish,
     /// Cut by our own deadline.
     pub partial: bool,
     /// What the upstream counted.
     pub usage: Usage,
-    /// From the request to the first piece.
+    /// Waited for a turn.
+    pub queued: Duration,
+    /// How long the upstream took to load the model, where it had to and says so.
+    pub load: Option<Duration>,
+    /// From the call to the first piece.
     pub first_token: Option<Duration>,
-    /// From the request to the end.
+    /// From the call to the end.
     pub total: Duration,
+    /// The upstream's own measure.
+    pub measured_rate: Option<f64>,
     /// What the caller should know besides.
     pub warnings: Vec<String>,
 }
 
 impl ChatAnswer {
-    /// Tokens a second after the first one, where the upstream counted them.
+    /// Tokens a second after the first one, where the upstream measured or counted them.
     #[must_use]
     pub fn tokens_per_second(&self) -> Option<f64> {
+        if self.measured_rate.is_some() {
+            return self.measured_rate;
+        }
         let writing = self.total.checked_sub(self.first_token?)?.as_secs_f64();
         let tokens = self.usage.completion_tokens?;
         (writing > 0.0 && tokens > 1).then(|| f64::from(tokens) / writing)
@@ -110,12 +201,12 @@ pub enum Finish {
 
 impl Finish {
     /// As the upstream writes it.
-    pub(super) fn read(said: String) -> Self {
-        match said.as_str() {
+    pub(super) fn read(said: &str) -> Self {
+        match said {
             "stop" => Self::Stop,
             "length" => Self::Length,
             "tool_calls" => Self::ToolCalls,
-            _ => Self::Other(said),
+            _ => Self::Other(said.to_owned()),
         }
     }
 
@@ -141,45 +232,4 @@ pub struct Usage {
     pub completion_tokens: Option<u32>,
     /// Of the reasoning.
     pub reasoning_tokens: Option<u32>,
-}
-
-/// The request's body. Always streamed: only a stream can be cut at a deadline with something in
-/// hand, and shows that a model still works.
-#[derive(Serialize)]
-pub(super) struct Body<'a> {
-    model: &'a str,
-    messages: &'a [Message],
-    stream: bool,
-    stream_options: StreamOptions,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    stop: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<i64>,
-}
-
-#[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
-}
-
-impl<'a> From<&'a ChatRequest> for Body<'a> {
-    fn from(request: &'a ChatRequest) -> Self {
-        Self {
-            model: &request.model,
-            messages: &request.messages,
-            stream: true,
-            stream_options: StreamOptions { include_usage: true },
-            max_tokens: request.max_tokens,
-            temperature: request.temperature,
-            top_p: request.top_p,
-            stop: &request.stop,
-            seed: request.seed,
-        }
-    }
 }

@@ -1,30 +1,32 @@
-//! Asks an upstream: lists its models and lets one of them answer.
+//! One upstream: asks it what it is and what it has, and lets others ask it further.
 
 use std::fmt;
-use std::time::Duration;
-
-use ureq::http::Uri;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
+use crate::upstream::body::Without;
 use crate::upstream::call::Call;
-use crate::upstream::chat::{ChatAnswer, ChatEvent, ChatRequest};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::exchange::Exchange;
+use crate::upstream::exchange::{Exchange, Reply};
 use crate::upstream::fault::Said;
-use crate::upstream::generate::Generation;
 use crate::upstream::models::{Kind, ModelList};
+use crate::upstream::pulls::Pulls;
+use crate::upstream::queue::Queue;
 use crate::upstream::settings::{BaseUrl, Settings, SettingsError};
-use crate::upstream::shapes::read_list;
 use crate::upstream::state::{Record, UpstreamState};
+use crate::upstream::survey::Survey;
+use crate::worker::lock;
 
 /// A model server. Its calls block, on as many threads as like, until they have an answer, a
 /// named timeout fires, or their [`Cancel`] does.
 pub struct Upstream {
-    settings: Settings,
-    exchange: Exchange,
-    lists: Vec<(Kind, Uri)>,
-    completions: Uri,
-    record: Record,
+    pub(super) settings: Settings,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) record: Record,
+    pub(super) queue: Queue,
+    pub(super) pulls: Pulls,
+    without: Mutex<Without>,
 }
 
 /// What a first look at an upstream found.
@@ -39,18 +41,20 @@ pub struct Probe {
 impl Upstream {
     /// Sets an upstream up without asking it anything. Errors: the settings cannot be used.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        let url = &settings.base_url;
-        let mut lists = Vec::with_capacity(Kind::ALL.len());
-        for kind in Kind::ALL {
-            lists.push((kind, url.join(kind.list_path())?));
-        }
         Ok(Self {
-            exchange: Exchange::new(&settings)?,
-            lists,
-            completions: url.join("/v1/chat/completions")?,
+            exchange: Arc::new(Exchange::new(&settings)?),
             record: Record::default(),
+            queue: Queue::new(settings.concurrency, settings.queue),
+            pulls: Pulls::default(),
+            without: Mutex::default(),
             settings,
         })
+    }
+
+    /// What people and programs call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
     }
 
     /// Its address.
@@ -59,10 +63,22 @@ impl Upstream {
         &self.settings.base_url
     }
 
+    /// The model of calls that name none, where the settings name one.
+    #[must_use]
+    pub fn default_model(&self) -> Option<&str> {
+        self.settings.default_model.as_deref()
+    }
+
+    /// Whether it is asked with a token.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.exchange.sends_token()
+    }
+
     /// What is known about it without asking.
     #[must_use]
     pub fn state(&self) -> UpstreamState {
-        self.record.snapshot()
+        self.record.snapshot(self.queue.load())
     }
 
     /// Looks what it is and how many models it has. Errors: as of [`Upstream::list_models`].
@@ -71,98 +87,131 @@ impl Upstream {
         Ok(Probe { kind: list.kind, models: list.models.len() })
     }
 
-    /// Every model it has. Once its kind is known this is one request, within 30 s.
-    /// Errors: see [`UpstreamError`].
-    pub fn list_models(&self, cancel: &Cancel) -> Result<ModelList, UpstreamError> {
-        let outcome = self.list(cancel);
-        self.record.note(&outcome);
+    /// Every model it has. Once its kind is known this is one request (two of Ollama), within
+    /// 30 s. Errors: see [`UpstreamError`].
+    pub fn list_models(&self, cancel: &Cancel) -> Result<Arc<ModelList>, UpstreamError> {
+        self.look(cancel, None, &mut || ())
+    }
+
+    /// The same, or what it had a moment ago; `on_beat` is called every `beat` of silence.
+    pub(super) fn recent_list(
+        &self,
+        cancel: &Cancel,
+        beat: Option<Duration>,
+        on_beat: &mut dyn FnMut(),
+    ) -> Result<Arc<ModelList>, UpstreamError> {
+        match self.record.list(RECENT) {
+            Some(list) => Ok(list),
+            None => self.look(cancel, beat, on_beat),
+        }
+    }
+
+    fn look(
+        &self,
+        cancel: &Cancel,
+        beat: Option<Duration>,
+        on_beat: &mut dyn FnMut(),
+    ) -> Result<Arc<ModelList>, UpstreamError> {
+        let begun = Instant::now();
+        let until = begun + LIST_TIME_MAX.min(self.settings.limits.call);
+        let limits = self.settings.limits;
+        let mut survey = Survey { exchange: &self.exchange, limits, cancel, until, beat, on_beat };
+        let outcome = self.survey(&mut survey, begun);
+        self.record.note(self.name(), &outcome);
         outcome
     }
 
-    /// Lets a model answer. `on` hears of every piece and, as often as the request's `beat` says,
-    /// of silence. Cut by the request's deadline, the answer is what has come until then.
-    /// Errors: see [`UpstreamError`].
-    pub fn chat(
+    fn survey(
         &self,
-        request: &ChatRequest,
-        cancel: &Cancel,
-        on: &mut dyn FnMut(ChatEvent<'_>),
-    ) -> Result<ChatAnswer, UpstreamError> {
-        let generation = Generation {
-            exchange: &self.exchange,
-            uri: &self.completions,
-            limits: self.settings.limits,
-            reply_bytes_max: self.settings.reply_bytes_max,
-        };
-        let outcome = generation.run(request, cancel, on);
-        self.record.note(&outcome);
-        match outcome {
-            Err(UpstreamError::ModelNotFound { model, .. }) => Err(self.unknown(model, cancel)),
-            outcome => outcome,
+        survey: &mut Survey<'_>,
+        begun: Instant,
+    ) -> Result<Arc<ModelList>, UpstreamError> {
+        if let Some(kind) = self.record.kind() {
+            if let Some(list) = survey.again(kind)? {
+                let list = Arc::new(list);
+                self.record.found(&list, None, begun.elapsed());
+                return Ok(list);
+            }
+            // Another server than before answers here.
+            self.record.forget_kind();
         }
+        *lock(&self.without) = Without::default();
+        let found = survey.detect(self.settings.kind)?;
+        let list = Arc::new(found.list);
+        self.record.found(&list, Some(found.version), begun.elapsed());
+        Ok(list)
+    }
+
+    /// Its kind, asked for where it is not known.
+    pub(super) fn kind(&self, cancel: &Cancel) -> Result<Kind, UpstreamError> {
+        match self.record.kind() {
+            Some(kind) => Ok(kind),
+            None => Ok(self.list_models(cancel)?.kind),
+        }
+    }
+
+    /// What it was found to refuse.
+    pub(super) fn without(&self) -> Without {
+        *lock(&self.without)
+    }
+
+    /// Remembers what it refuses.
+    pub(super) fn do_without(&self, without: Without) {
+        *lock(&self.without) = without;
+    }
+
+    /// GETs JSON. Errors: as of [`Upstream::ask`].
+    pub(super) fn fetch(&self, path: &str, cancel: &Cancel) -> Result<Vec<u8>, UpstreamError> {
+        let call = Call::new(cancel, self.settings.limits, None);
+        let _entered = call.enter();
+        let replied = self.exchange.get(path, &call, &mut || ());
+        self.judge(replied, None)
+    }
+
+    /// POSTs JSON and reads the whole answer, which blocks until a limit fires; `on_beat` is
+    /// called every `beat` of silence. Errors: it is one, whatever its status.
+    pub(super) fn ask(
+        &self,
+        path: &str,
+        json: &[u8],
+        model: Option<&str>,
+        call: &Call,
+        on_beat: &mut dyn FnMut(),
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let response = self.exchange.post(path, json, call, on_beat);
+        let replied = response.and_then(|response| self.exchange.reply(response, call, on_beat));
+        self.judge(replied, model)
+    }
+
+    fn judge(
+        &self,
+        replied: Result<Reply, UpstreamError>,
+        model: Option<&str>,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let judged = replied.and_then(|Reply { status, body }| match Said::in_body(&body) {
+            Some(said) => Err(said.into_error(status, model, self.has_token())),
+            None if (200..300).contains(&status) => Ok(body),
+            None => Err(Said::plain(&body).into_error(status, model, self.has_token())),
+        });
+        self.record.note(self.name(), &judged);
+        judged
     }
 
     /// An unknown model with the names that would have been right, where they can be had.
-    fn unknown(&self, model: String, cancel: &Cancel) -> UpstreamError {
-        let Ok(list) = self.list_models(cancel) else {
-            return UpstreamError::ModelNotFound { model, near: Vec::new(), available: Vec::new() };
-        };
-        let near = list.near(&model);
-        let available = list.models.into_iter().map(|model| model.id).collect();
-        UpstreamError::ModelNotFound { model, near, available }
+    pub(super) fn unknown(&self, model: &str, cancel: &Cancel) -> UpstreamError {
+        let list = self.recent_list(cancel, None, &mut || ());
+        unknown_in(list.as_deref().ok(), model)
     }
+}
 
-    fn list(&self, cancel: &Cancel) -> Result<ModelList, UpstreamError> {
-        let known = self.record.kind();
-        if let Some((kind, uri)) = self.lists.iter().find(|(kind, _)| Some(*kind) == known) {
-            match self.list_as(*kind, uri, cancel)? {
-                Listed::Models(list) => return Ok(list),
-                Listed::Failed(error) => return Err(error),
-                // Another server than before answers here.
-                Listed::OtherShape(_) => self.record.set_kind(None),
-            }
-        }
-        let mut failure = UpstreamError::Cancelled;
-        for (kind, uri) in &self.lists {
-            failure = match self.list_as(*kind, uri, cancel)? {
-                Listed::Models(list) => {
-                    self.record.set_kind(Some(*kind));
-                    return Ok(list);
-                }
-                // A token is wanted by the whole server, not by one of its paths.
-                Listed::Failed(error @ UpstreamError::Auth { .. }) => return Err(error),
-                Listed::Failed(error) | Listed::OtherShape(error) => error,
-            };
-        }
-        Err(failure)
-    }
-
-    /// Asks in one shape. Errors: there was no answer at all.
-    fn list_as(&self, kind: Kind, uri: &Uri, cancel: &Cancel) -> Result<Listed, UpstreamError> {
-        let mut limits = self.settings.limits;
-        limits.call = limits.call.min(LIST_TIME_MAX);
-        let call = Call::new(cancel, limits, None);
-        let _entered = call.enter();
-        let (status, body) = self.exchange.get(uri, &call)?;
-        if let Some(list) = read_list(kind, &body) {
-            return Ok(Listed::Models(list));
-        }
-        let token_sent = self.exchange.sends_token();
-        let Some(said) = Said::in_body(&body) else {
-            let error = Said::plain(&body).into_error(status, None, token_sent);
-            return Ok(match error {
-                UpstreamError::Auth { .. } => Listed::Failed(error),
-                _ if status >= 500 => Listed::Failed(error),
-                _ => Listed::OtherShape(UpstreamError::Answered {
-                    status,
-                    said: "that is no list of models".to_owned(),
-                    partial: String::new(),
-                }),
-            });
-        };
-        let unknown = matches!(status, 404 | 405) || said.is_unknown_endpoint();
-        let error = said.into_error(status, None, token_sent);
-        Ok(if unknown { Listed::OtherShape(error) } else { Listed::Failed(error) })
+/// An unknown model with the names that a list has.
+pub(super) fn unknown_in(list: Option<&ModelList>, model: &str) -> UpstreamError {
+    UpstreamError::ModelNotFound {
+        model: model.to_owned(),
+        near: list.map(|list| list.near(model)).unwrap_or_default(),
+        available: list
+            .map(|list| list.models.iter().map(|model| model.id.clone()).collect())
+            .unwrap_or_default(),
     }
 }
 
@@ -172,14 +221,9 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// What came back for a list.
-enum Listed {
-    Models(ModelList),
-    /// The server has this list, but not now or not for us.
-    Failed(UpstreamError),
-    /// The server is of another kind.
-    OtherShape(UpstreamError),
-}
-
 /// A list is read from memory; a server that takes longer is stuck, and a person waits.
 const LIST_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What a call may take for granted about the models: calls that follow each other quickly ask
+/// once.
+const RECENT: Duration = Duration::from_secs(2);

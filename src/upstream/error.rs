@@ -1,8 +1,6 @@
 //! What can go wrong with an upstream: one code, one sentence, one thing to do next.
 
-use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -48,6 +46,15 @@ pub enum UpstreamError {
         /// The upstream's words.
         said: String,
     },
+    /// The same, seen before anything was sent.
+    PromptTooLong {
+        /// How many tokens the prompt has.
+        tokens: u64,
+        /// The upstream counted them; else it is an estimate.
+        exact: bool,
+        /// The window that the model was loaded with, in tokens.
+        window: u64,
+    },
     /// It refused the request.
     BadRequest {
         /// The upstream's words.
@@ -64,6 +71,36 @@ pub enum UpstreamError {
     EmptyOutput {
         /// The model only thought; else the upstream said nothing at all.
         thought_only: bool,
+        /// How many tokens of the prompt it counted.
+        prompt_tokens: Option<u32>,
+    },
+    /// Our own deadline came before the first word of the answer.
+    Deadline {
+        /// The time that the call had.
+        length: Duration,
+        /// The model had begun to think.
+        thought: bool,
+    },
+    /// As many calls as may wait do already.
+    QueueFull {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// The upstream cannot do what was asked.
+    NotSupported {
+        /// What it cannot do.
+        what: &'static str,
+        /// The upstream's words, or which upstream can.
+        said: String,
+    },
+    /// It has no model that could do it.
+    NoModel,
+    /// No upstream has this name.
+    UnknownUpstream {
+        /// The asked name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
     },
     /// A named timeout fired.
     Timeout {
@@ -109,10 +146,15 @@ impl UpstreamError {
             Self::NoModelLoaded { .. } => "NO_MODEL_LOADED",
             Self::ModelNotFound { .. } => "MODEL_NOT_FOUND",
             Self::ModelLoadFailed { .. } => "MODEL_LOAD_FAILED",
-            Self::ContextOverflow { .. } => "CONTEXT_OVERFLOW",
+            Self::ContextOverflow { .. } | Self::PromptTooLong { .. } => "CONTEXT_OVERFLOW",
             Self::BadRequest { .. } => "BAD_REQUEST",
             Self::ModelCrashed { .. } => "MODEL_CRASHED",
             Self::EmptyOutput { .. } => "EMPTY_OUTPUT",
+            Self::Deadline { .. } => "DEADLINE_NO_OUTPUT",
+            Self::QueueFull { .. } => "QUEUE_FULL",
+            Self::NotSupported { .. } => "NOT_SUPPORTED_BY_UPSTREAM",
+            Self::NoModel => "NO_MODEL_LOADED",
+            Self::UnknownUpstream { .. } => "INVALID_ARGUMENT",
             Self::Timeout { .. } => "UPSTREAM_TIMEOUT",
             Self::Died { .. } => "UPSTREAM_DIED",
             Self::Cancelled => "CANCELLED",
@@ -121,77 +163,14 @@ impl UpstreamError {
         }
     }
 
-    /// One sentence that says what to do next.
-    #[must_use]
-    pub fn next_step(&self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => REACH,
-            Self::Auth { token_sent: false } => {
-                "LM Studio requires a token: create one in LM Studio's Developer tab and give it \
-                 to this server as LM_API_TOKEN."
-            }
-            Self::Auth { token_sent: true } => {
-                "Check LM_API_TOKEN: copy the token again from LM Studio's Developer tab, \
-                 with the permissions this server needs."
-            }
-            Self::NoModelLoaded { .. } => {
-                "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model \
-                 loading in its server settings."
-            }
-            Self::ModelNotFound { near, .. } if !near.is_empty() => {
-                return Cow::Owned(format!("Did you mean {}?", alternatives(near)));
-            }
-            Self::ModelNotFound { .. } => "Call list_models and use one of its ids.",
-            Self::ModelLoadFailed { .. } => {
-                "Unload another model or choose a smaller one; LM Studio's log says why this one \
-                 did not load."
-            }
-            Self::ContextOverflow { .. } => {
-                "Send less text or a lower max_tokens, or load the model with a larger context \
-                 length in LM Studio."
-            }
-            Self::BadRequest { .. } => "Correct the arguments that the model server names.",
-            Self::ModelCrashed { .. } => {
-                "Load the model again in LM Studio; if it crashes again, choose a smaller one or \
-                 a shorter context."
-            }
-            Self::EmptyOutput { thought_only: true } => {
-                "Raise max_tokens, so that the model can finish thinking and answer."
-            }
-            Self::EmptyOutput { thought_only: false } => {
-                "The prompt probably fills the context window: send less text, or load the model \
-                 with a larger context length."
-            }
-            Self::Timeout { limit: Limit::Prefill, .. } => {
-                "A large model or a long prompt needs longer before its first word: send less \
-                 text, choose a smaller model, or start this server with a longer --prefill-timeout-s."
-            }
-            Self::Timeout { limit: Limit::Idle, .. } => {
-                "The model stopped in the middle: look at LM Studio, and try again or raise the \
-                 idle timeout."
-            }
-            Self::Timeout { limit: Limit::Call, .. } => {
-                "Ask for less, or raise timeout_s or the call timeout."
-            }
-            Self::Died { .. } => {
-                "See in LM Studio whether its server still runs and the model is still loaded, \
-                 then try again."
-            }
-            Self::Cancelled => "Call again when you want the answer after all.",
-            Self::Answered { .. } => {
-                "Check that LM_STUDIO_URL is the address of LM Studio or of an OpenAI-compatible \
-                 server, and look at its log."
-            }
-            Self::ReplyTooLarge { .. } => "Ask for less: lower max_tokens.",
-        })
-    }
-
     /// Whether the same call may succeed later without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable { .. }
             | Self::Timeout { .. }
+            | Self::Deadline { .. }
+            | Self::QueueFull { .. }
             | Self::Died { .. }
             | Self::ModelCrashed { .. } => true,
             Self::Answered { status, .. } => *status >= 500 || *status == 429,
@@ -237,82 +216,43 @@ impl UpstreamError {
             Self::Timeout { limit, .. } => *limit != Limit::Call,
             Self::ModelNotFound { .. }
             | Self::ContextOverflow { .. }
+            | Self::PromptTooLong { .. }
             | Self::BadRequest { .. }
             | Self::EmptyOutput { .. }
+            | Self::Deadline { .. }
+            | Self::QueueFull { .. }
+            | Self::NotSupported { .. }
+            | Self::NoModel
+            | Self::UnknownUpstream { .. }
             | Self::Cancelled
             | Self::ReplyTooLarge { .. } => false,
         }
     }
 
+    /// Whether nothing of the request has left, so that it may be asked elsewhere.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. })
+    }
+
+    /// Whether it is the upstream that said so, or ended the answer.
+    pub(super) fn was_answered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Died { .. }
+                | Self::Timeout { .. }
+                | Self::Deadline { .. }
+                | Self::PromptTooLong { .. }
+                | Self::QueueFull { .. }
+                | Self::NoModel
+                | Self::UnknownUpstream { .. }
+                | Self::Cancelled
+        )
+    }
+
     /// Whether the upstream was there at all.
     pub(super) fn was_reached(&self) -> bool {
-        !matches!(self, Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. })
-    }
-}
-
-impl fmt::Display for UpstreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable { url, cause } => {
-                write!(f, "no model server answers at {url}: {}", plain(cause))
-            }
-            Self::Auth { token_sent: false } => f.write_str("the model server wants an API token"),
-            Self::Auth { token_sent: true } => {
-                f.write_str("the model server does not accept our API token")
-            }
-            Self::NoModelLoaded { said } => say(f, "no model is loaded", said),
-            Self::ModelNotFound { model, .. } => {
-                write!(f, "the model server has no model {model:?}")
-            }
-            Self::ModelLoadFailed { said } => say(f, "the model could not be loaded", said),
-            Self::ContextOverflow { said } => {
-                say(f, "the prompt does not fit into the model's context window", said)
-            }
-            Self::BadRequest { said } => say(f, "the model server refused the request", said),
-            Self::ModelCrashed { said, .. } => say(f, "the model crashed", said),
-            Self::EmptyOutput { thought_only: true } => {
-                f.write_str("the model only thought and gave no answer")
-            }
-            Self::EmptyOutput { thought_only: false } => {
-                f.write_str("the model server ended the answer without any text")
-            }
-            Self::Timeout { limit, length, .. } => {
-                let seconds = length.as_secs_f64();
-                match limit {
-                    Limit::Connect => write!(
-                        f,
-                        "the model server's machine did not answer within {seconds} s (connect \
-                         timeout)"
-                    ),
-                    Limit::Prefill => write!(
-                        f,
-                        "the model gave no first word within {seconds} s (prefill timeout)"
-                    ),
-                    Limit::Idle => {
-                        write!(f, "the model fell silent for {seconds} s (idle timeout)")
-                    }
-                    Limit::Call => {
-                        write!(f, "the call was not done after {seconds} s (call timeout)")
-                    }
-                }
-            }
-            Self::Died { cause, partial } if partial.is_empty() => {
-                write!(f, "the model server hung up before it answered: {cause}")
-            }
-            Self::Died { cause, .. } => {
-                write!(f, "the model server hung up in the middle of its answer: {cause}")
-            }
-            Self::Cancelled => f.write_str("the call was cancelled"),
-            Self::Answered { status: 200, said, .. } => {
-                say(f, "the model server answered with an error", said)
-            }
-            Self::Answered { status, said, .. } => {
-                say(f, &format!("the model server answered with HTTP {status}"), said)
-            }
-            Self::ReplyTooLarge { limit } => {
-                write!(f, "the answer is longer than {limit} bytes (reply_bytes_max)")
-            }
-        }
+        !self.is_unsent()
     }
 }
 
@@ -325,25 +265,12 @@ impl Error for UpstreamError {
     }
 }
 
-fn say(f: &mut fmt::Formatter<'_>, what: &str, said: &str) -> fmt::Result {
-    if said.is_empty() { f.write_str(what) } else { write!(f, "{what}; it said: {said}") }
-}
-
 /// The system's words without its number.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     text.to_lowercase()
 }
-
-fn alternatives(names: &[String]) -> String {
-    let quoted: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
-    quoted.join(" or ")
-}
-
-const REACH: &str = "Start LM Studio and its server (Developer tab, or `lms server start`). Where \
-                     LM Studio runs on another machine, set LM_STUDIO_URL=http://<that \
-                     machine>:1234 here and switch on \"Serve on Local Network\" there.";
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use ureq::http::{HeaderValue, Request, Response, Uri, request};
 use ureq::tls::Certificate;
@@ -27,7 +30,13 @@ impl Exchange {
     /// For the upstream that the settings name. Errors: they cannot be used.
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let url = &settings.base_url;
-        let roots = if url.is_https() { trusted_roots()? } else { Vec::new() };
+        let roots = match &settings.ca_file {
+            _ if !url.is_https() => Vec::new(),
+            Some(path) => {
+                roots_in(path).map_err(|cause| SettingsError::CaFile(path.clone(), cause))?
+            }
+            None => trusted_roots()?,
+        };
         Self::trusting(roots, settings)
     }
 
@@ -52,12 +61,17 @@ impl Exchange {
 
     /// GETs a whole body, over a connection of the pool where there is one, and once more over a
     /// fresh one when the pooled one turns out to be dead.
-    pub(super) fn get(&self, uri: &Uri, call: &Call) -> Result<(u16, Vec<u8>), UpstreamError> {
-        let ask = |agent: &Agent| {
+    pub(super) fn get(
+        &self,
+        path: &str,
+        call: &Call,
+        beat: &mut dyn FnMut(),
+    ) -> Result<Reply, UpstreamError> {
+        let uri = self.uri(path)?;
+        let mut ask = |agent: &Agent| {
             let request = self.head(Request::get(uri.clone()));
-            let response = self.run(agent, request, (), call, &mut || ())?;
-            let status = response.status().as_u16();
-            Ok((status, self.whole(response, call, &mut || ())?))
+            let response = self.run(agent, request, (), call, beat)?;
+            self.reply(response, call, beat)
         };
         match ask(&self.agents.pooled) {
             Err(_) if call.may_retry(true) => ask(&self.agents.fresh),
@@ -69,20 +83,31 @@ impl Exchange {
     /// `beat` is called as often as the call asks while the upstream is silent.
     pub(super) fn post(
         &self,
-        uri: &Uri,
+        path: &str,
         json: &[u8],
         call: &Call,
         beat: &mut dyn FnMut(),
     ) -> Result<Response<Body>, UpstreamError> {
         let request = self
-            .head(Request::post(uri.clone()))
+            .head(Request::post(self.uri(path)?))
             .header(CONTENT_TYPE, JSON)
             .header(ACCEPT, EVENT_STREAM);
         self.run(&self.agents.fresh, request, json, call, beat)
     }
 
+    /// Reads the whole of an answer.
+    pub(super) fn reply(
+        &self,
+        response: Response<Body>,
+        call: &Call,
+        beat: &mut dyn FnMut(),
+    ) -> Result<Reply, UpstreamError> {
+        let status = response.status().as_u16();
+        Ok(Reply { status, body: self.whole(response, call, beat)? })
+    }
+
     /// Reads a body to its end. Errors: it is longer than `reply_bytes_max`, or fails.
-    pub(super) fn whole(
+    fn whole(
         &self,
         response: Response<Body>,
         call: &Call,
@@ -118,6 +143,10 @@ impl Exchange {
             }
             Some(Stop::Beat) | None => UpstreamError::Died { cause: plain(&cause), partial },
         }
+    }
+
+    fn uri(&self, path: &str) -> Result<Uri, UpstreamError> {
+        format!("{}{path}", self.url).parse().map_err(|error| self.refused(&error))
     }
 
     fn head(&self, request: request::Builder) -> request::Builder {
@@ -165,6 +194,26 @@ impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// A whole answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+/// The certificates in a PEM file. Errors: it cannot be read, or holds none.
+fn roots_in(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
+    let content = std::fs::read(path)?;
+    let mut roots = Vec::new();
+    for found in CertificateDer::pem_slice_iter(&content) {
+        roots.push(Certificate::from_der(&found.map_err(io::Error::other)?).to_owned());
+    }
+    if roots.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no certificate"));
+    }
+    Ok(roots)
 }
 
 /// The certificates that this system trusts. Errors: it has none.
@@ -240,11 +289,11 @@ mod tests {
         port: u16,
         path: &str,
         cancel: &Cancel,
-    ) -> Result<(u16, Vec<u8>), UpstreamError> {
+    ) -> Result<Reply, UpstreamError> {
         let settings = settings(port);
         let call = Call::new(cancel, settings.limits, None);
         let _entered = call.enter();
-        exchange.get(&settings.base_url.join(path).unwrap(), &call)
+        exchange.get(path, &call, &mut || ())
     }
 
     fn settings(port: u16) -> Settings {
@@ -257,13 +306,35 @@ mod tests {
         let exchange = Arc::new(Exchange::trusting(vec![root], &settings(port)).unwrap());
         for _ in 0..3 {
             let answer = ask(&exchange, port, "/now", &Cancel::new()).unwrap();
-            assert_eq!(answer, (200, b"{}".to_vec()));
+            assert_eq!(answer, Reply { status: 200, body: b"{}".to_vec() });
         }
         let cancel = Cancel::new();
         let (waits, its_cancel) = (Arc::clone(&exchange), cancel.clone());
         let call = start("call", 512 * 1024, move || ask(&waits, port, "/never", &its_cancel));
         cancel.fire(Reason::Requested);
         assert_eq!(call.unwrap().join().unwrap().unwrap_err().code(), "CANCELLED");
+    }
+
+    #[test]
+    fn a_private_ca_s_file_takes_the_place_of_the_system_s_roots() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (port, root, _server) = secured(1);
+        let path = std::env::temp_dir().join(format!("upstream-ca-{port}.pem"));
+        let told = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            Exchange::new(&Settings { ca_file: Some(path.clone()), ..settings(port) })
+        };
+        for broken in ["", "no certificate\n"] {
+            let error = told(broken).unwrap_err();
+            assert!(matches!(error, SettingsError::CaFile(..)), "{error}");
+        }
+        // A stranger's is not enough, its own is.
+        assert!(told(&made.cert.pem()).is_ok());
+        let mut pem = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, root.der());
+        pem = format!("-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----\n");
+        let answer = ask(&told(&pem).unwrap(), port, "/now", &Cancel::new()).unwrap();
+        assert_eq!(answer.status, 200);
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
@@ -285,7 +356,7 @@ mod tests {
         let exchange = Exchange::trusting(Vec::new(), &settings).unwrap();
         let call = Call::new(&Cancel::new(), settings.limits, None);
         let _entered = call.enter();
-        let error = exchange.get(&settings.base_url.join("/now").unwrap(), &call).unwrap_err();
+        let error = exchange.get("/now", &call, &mut || ()).unwrap_err();
         assert_eq!(error.code(), "UPSTREAM_TIMEOUT");
         assert!(error.to_string().contains("(connect timeout)"), "{error}");
     }

@@ -29,6 +29,11 @@ impl Said {
         Self::in_value(&body.error, body.message.as_deref())
     }
 
+    /// As [`Said::in_value`], from JSON.
+    pub(super) fn in_raw(error: &str, beside: Option<&str>) -> Option<Self> {
+        Self::in_value(&serde_json::from_str(error).ok()?, beside)
+    }
+
     /// Reads the value of an `error` key, with the `message` beside it as the second choice.
     pub(super) fn in_value(error: &Value, beside: Option<&str>) -> Option<Self> {
         let text = |key: &str| match error.get(key) {
@@ -58,6 +63,16 @@ impl Said {
     /// HTTP 200.
     pub(super) fn is_unknown_endpoint(&self) -> bool {
         self.message.to_ascii_lowercase().contains("unexpected endpoint")
+    }
+
+    /// Whether it speaks of `word`, a key of the request.
+    pub(super) fn names(&self, word: &str) -> bool {
+        self.message.contains(word)
+    }
+
+    /// Whether it finds fault with the shape of the request, as LM Studio's strict API does.
+    pub(super) fn is_about_shape(&self) -> bool {
+        SHAPE_CODES.contains(&self.code.as_str()) || self.message.contains("Unrecognized key")
     }
 
     /// The failure that this is, for a request that named `model`.
@@ -101,6 +116,9 @@ impl Said {
                 near: Vec::new(),
                 available: Vec::new(),
             };
+        }
+        if status == 501 || UNABLE.iter().any(has) {
+            return UpstreamError::NotSupported { what: "this request", said };
         }
         if (400..500).contains(&status) && status != 429 && !self.is_unknown_endpoint() {
             return UpstreamError::BadRequest { said };
@@ -147,12 +165,24 @@ const OVERFLOW: &[&[&str]] = &[
 
 const OVERFLOW_CODES: &[&str] = &["context_length_exceeded", "exceed_context_size_error"];
 
+const SHAPE_CODES: &[&str] = &["invalid_union", "unrecognized_keys", "invalid_type"];
+
 const NOT_LOADED: &[&str] = &["no models loaded", "no model loaded", "model is unloaded"];
 
 const LOAD_FAILED: &[&str] =
     &["failed to load model", "model loading was stopped", "error loading model"];
 
 const CRASHED: &[&str] = &["model has crashed", "model crashed", "exit code:"];
+
+const UNABLE: &[&str] = &[
+    "unexpected endpoint",
+    "vision add-on is not loaded",
+    "image input is not supported",
+    "does not support image",
+    "does not support embeddings",
+    "does not support chat",
+    "does not support generate",
+];
 
 const NOT_FOUND: &[&str] = &["invalid model identifier", "not found", "does not exist"];
 
@@ -226,7 +256,21 @@ mod tests {
                 r#"{"error":{"message":"An LM Studio API token is required","code":"invalid_api_key"}}"#,
                 "UPSTREAM_AUTH",
             ),
-            (200, r#"{"error":"Unexpected endpoint or method. (GET /x)"}"#, "UPSTREAM_ERROR"),
+            (
+                200,
+                r#"{"error":"Unexpected endpoint or method. (GET /x)"}"#,
+                "NOT_SUPPORTED_BY_UPSTREAM",
+            ),
+            (
+                200,
+                r#"{"error":{"message":"Error: Vision add-on is not loaded, but images were provided"}}"#,
+                "NOT_SUPPORTED_BY_UPSTREAM",
+            ),
+            (
+                501,
+                r#"{"error":{"code":501,"message":"no embeddings","type":"not_supported_error"}}"#,
+                "NOT_SUPPORTED_BY_UPSTREAM",
+            ),
             (
                 503,
                 r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,

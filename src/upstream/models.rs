@@ -9,20 +9,58 @@ pub enum Kind {
     LmStudio,
     /// LM Studio 0.3.6 or newer (`/api/v0`).
     LmStudio03,
-    /// Anything with `/v1/models`.
+    /// Ollama (`/api/tags`).
+    Ollama,
+    /// llama.cpp's `llama-server` with one model.
+    LlamaCpp,
+    /// llama.cpp's `llama-server` as a router of several models.
+    LlamaRouter,
+    /// vLLM.
+    Vllm,
+    /// Anything else with `/v1/models`.
     OpenAiCompatible,
 }
 
 impl Kind {
-    /// Newest first, the order in which a server is asked.
-    pub(super) const ALL: [Self; 3] = [Self::LmStudio, Self::LmStudio03, Self::OpenAiCompatible];
+    /// As it is written in settings: `lmstudio`, `ollama`, `llamacpp`, `vllm` or `generic`.
+    #[must_use]
+    pub fn parse(written: &str) -> Option<Self> {
+        Some(match written {
+            "lmstudio" => Self::LmStudio,
+            "ollama" => Self::Ollama,
+            "llamacpp" => Self::LlamaCpp,
+            "vllm" => Self::Vllm,
+            "generic" => Self::OpenAiCompatible,
+            _ => return None,
+        })
+    }
+
+    /// For programs: as in settings, where the versions of one program are not told apart.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LmStudio | Self::LmStudio03 => "lmstudio",
+            Self::Ollama => "ollama",
+            Self::LlamaCpp | Self::LlamaRouter => "llamacpp",
+            Self::Vllm => "vllm",
+            Self::OpenAiCompatible => "generic",
+        }
+    }
+
+    /// Whether its list tells which models are in memory.
+    #[must_use]
+    pub fn tells_loaded(self) -> bool {
+        self != Self::OpenAiCompatible
+    }
 
     /// Where this kind lists its models.
     pub(super) fn list_path(self) -> &'static str {
         match self {
             Self::LmStudio => "/api/v1/models",
             Self::LmStudio03 => "/api/v0/models",
-            Self::OpenAiCompatible => "/v1/models",
+            Self::Ollama => "/api/tags",
+            Self::LlamaRouter => "/models",
+            Self::LlamaCpp | Self::Vllm | Self::OpenAiCompatible => "/v1/models",
         }
     }
 }
@@ -32,6 +70,10 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::LmStudio => "LM Studio",
             Self::LmStudio03 => "LM Studio 0.3",
+            Self::Ollama => "Ollama",
+            Self::LlamaCpp => "llama.cpp",
+            Self::LlamaRouter => "llama.cpp router",
+            Self::Vllm => "vLLM",
             Self::OpenAiCompatible => "OpenAI-compatible",
         })
     }
@@ -53,6 +95,36 @@ impl ModelList {
     pub fn preferred(&self) -> Option<&Model> {
         let chats = || self.models.iter().filter(|model| model.model_type != ModelType::Embedding);
         chats().find(|model| model.state == ModelState::Loaded).or_else(|| chats().next())
+    }
+
+    /// The embedding model to use when nobody named one: a loaded one, else the first.
+    #[must_use]
+    pub fn preferred_embedding(&self) -> Option<&Model> {
+        let embeds = || self.models.iter().filter(|model| model.model_type == ModelType::Embedding);
+        embeds().find(|model| model.state == ModelState::Loaded).or_else(|| embeds().next())
+    }
+
+    /// The model that a caller means by `name`: its id, the name of one of its copies, or, where
+    /// only one model fits, its id without the publisher, the case, or Ollama's `:latest`.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Model> {
+        let exact = self
+            .models
+            .iter()
+            .find(|model| model.id == name || model.instances.iter().any(|copy| copy.id == name));
+        if exact.is_some() {
+            return exact;
+        }
+        let asked = name.to_lowercase();
+        let mut fitting = self.models.iter().filter(|model| {
+            let id = model.id.to_lowercase();
+            let id = id.strip_suffix(":latest").unwrap_or(&id);
+            id == asked || id.rsplit('/').next() == Some(asked.as_str())
+        });
+        match (fitting.next(), fitting.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        }
     }
 
     /// Names like `model`, the most alike first, at most three.
@@ -102,11 +174,28 @@ pub struct Model {
     pub tool_use: Option<bool>,
     /// Can think before it answers.
     pub reasoning: Option<bool>,
+    /// How much it can be told to think, where the upstream says: `off`, `low` and so on.
+    pub efforts: Vec<String>,
     /// Copies in memory.
     pub instances: Vec<Instance>,
 }
 
 impl Model {
+    /// The name to send when a caller asked for `name` and means this model: the copy of that
+    /// name, else what [`Model::ready_name`] says.
+    #[must_use]
+    pub fn name_for(&self, name: &str) -> &str {
+        let copy = self.instances.iter().find(|copy| copy.id == name);
+        copy.map_or_else(|| self.ready_name(), |copy| &copy.id)
+    }
+
+    /// The context window in memory of what answers to `name`, in tokens.
+    #[must_use]
+    pub fn window_of(&self, name: &str) -> Option<u64> {
+        let copy = self.instances.iter().find(|copy| copy.id == name);
+        copy.and_then(|copy| copy.context_length).or(self.context_length)
+    }
+
     /// The name that reaches a copy in memory where there is one: a copy may be loaded under a
     /// name of its own, and the model's id would then load a second one.
     #[must_use]
@@ -136,6 +225,7 @@ impl Model {
             vision: None,
             tool_use: None,
             reasoning: None,
+            efforts: Vec::new(),
             instances: Vec::new(),
         }
     }

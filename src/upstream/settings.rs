@@ -2,16 +2,30 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use ureq::http::{HeaderValue, Uri};
 
 use crate::upstream::limits::Limits;
+use crate::upstream::models::Kind;
 
 /// What an [`Upstream`](super::Upstream) is made from.
 #[derive(Clone)]
 pub struct Settings {
+    /// What people and programs call it.
+    pub name: String,
     /// Where its HTTP API is.
     pub base_url: BaseUrl,
+    /// What it is; found out when `None`.
+    pub kind: Option<Kind>,
+    /// A file with the certificates (PEM) that vouch for it, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The model of calls that name none.
+    pub default_model: Option<String>,
+    /// Generations that it works on at the same time; at least 1.
+    pub concurrency: usize,
+    /// Generations that wait for their turn; one more is refused.
+    pub queue: usize,
     /// An LM Studio API token, sent as `Authorization: Bearer`; never shown.
     pub api_token: Option<String>,
     /// The named timeouts.
@@ -22,11 +36,17 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for everything but the address.
+    /// The defaults for everything but the address; the name is its host.
     #[must_use]
     pub fn new(base_url: BaseUrl) -> Self {
         Self {
+            name: base_url.host().to_owned(),
             base_url,
+            kind: None,
+            ca_file: None,
+            default_model: None,
+            concurrency: 1,
+            queue: QUEUE,
             api_token: None,
             limits: Limits::default(),
             reply_bytes_max: REPLY_BYTES_MAX,
@@ -46,11 +66,13 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
+            .field("name", &self.name)
             .field("base_url", &self.base_url)
+            .field("kind", &self.kind)
             .field("api_token", &self.api_token.as_ref().map(|_| ".."))
             .field("limits", &self.limits)
             .field("reply_bytes_max", &self.reply_bytes_max)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,14 +158,6 @@ impl BaseUrl {
     pub fn is_https(&self) -> bool {
         self.secure
     }
-
-    /// The URL of an endpoint. Errors: `path` is not a path.
-    pub(super) fn join(&self, path: &str) -> Result<Uri, SettingsError> {
-        format!("{}{path}", self.text).parse().map_err(|_unreadable| SettingsError::Url {
-            typed: self.text.clone(),
-            why: "it is not a URL",
-        })
-    }
 }
 
 impl fmt::Display for BaseUrl {
@@ -164,6 +178,10 @@ pub enum SettingsError {
     },
     /// The API token has characters that cannot be sent.
     Token,
+    /// Two upstreams have one name, or there is none at all.
+    Names(String),
+    /// The file with its certificates cannot be used.
+    CaFile(PathBuf, io::Error),
     /// The system's certificates, which https needs, cannot be read.
     Roots(io::Error),
 }
@@ -180,6 +198,13 @@ impl fmt::Display for SettingsError {
                 "the model server's API token has characters that cannot be sent; copy it again \
                  from LM Studio",
             ),
+            Self::Names(said) => f.write_str(said),
+            Self::CaFile(path, cause) => write!(
+                f,
+                "the certificates of a model server cannot be read from {}: {cause}; it must be a \
+                 PEM file",
+                path.display()
+            ),
             Self::Roots(cause) => write!(
                 f,
                 "no trusted certificates were found for an https model server ({cause}); install \
@@ -192,11 +217,14 @@ impl fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Roots(cause) => Some(cause),
-            Self::Url { .. } | Self::Token => None,
+            Self::Roots(cause) | Self::CaFile(_, cause) => Some(cause),
+            Self::Url { .. } | Self::Token | Self::Names(_) => None,
         }
     }
 }
+
+/// More would wait longer than anybody does.
+const QUEUE: usize = 8;
 
 /// Far longer than any answer that a context window allows.
 const REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The three shapes in which upstreams list their models.
+//! The shapes in which upstreams list their models; Ollama's is in [`ollama`](super::ollama).
 //!
 //! Pure: bytes in, a list out. A shape is known by the one field that only it has, never by the
 //! HTTP status: LM Studio answers 200 to paths that it does not know.
@@ -6,9 +6,10 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, Visitor};
+use serde::de::{Deserializer, Visitor};
 
 use crate::upstream::models::{Instance, Kind, Model, ModelList, ModelState, ModelType};
+use crate::upstream::ollama;
 
 /// Reads a list in the shape of `kind`; `None` when the body has another.
 pub(super) fn read_list(kind: Kind, body: &[u8]) -> Option<ModelList> {
@@ -21,9 +22,10 @@ pub(super) fn read_list(kind: Kind, body: &[u8]) -> Option<ModelList> {
             let list: LegacyList = serde_json::from_slice(body).ok()?;
             list.data.into_iter().map(Model::from).collect()
         }
-        Kind::OpenAiCompatible => {
+        Kind::Ollama => return ollama::read_tags(body),
+        Kind::LlamaCpp | Kind::LlamaRouter | Kind::Vllm | Kind::OpenAiCompatible => {
             let list: CompatibleList = serde_json::from_slice(body).ok()?;
-            list.data.into_iter().map(Model::from).collect()
+            list.data.into_iter().map(|model| model.read(kind)).collect()
         }
     };
     Some(ModelList { kind, models })
@@ -74,7 +76,12 @@ struct NativeConfig {
 struct NativeCapabilities {
     vision: Option<bool>,
     trained_for_tool_use: Option<bool>,
-    reasoning: Option<IgnoredAny>,
+    reasoning: Option<NativeReasoning>,
+}
+
+#[derive(Deserialize)]
+struct NativeReasoning {
+    allowed_options: Option<Vec<String>>,
 }
 
 impl From<NativeInstance> for Instance {
@@ -108,6 +115,10 @@ impl From<NativeModel> for Model {
             vision: capabilities.as_ref().and_then(|can| can.vision),
             tool_use: capabilities.as_ref().and_then(|can| can.trained_for_tool_use),
             reasoning: capabilities.as_ref().map(|can| can.reasoning.is_some()),
+            efforts: capabilities
+                .and_then(|can| can.reasoning)
+                .and_then(|reasoning| reasoning.allowed_options)
+                .unwrap_or_default(),
             instances,
             ..Self::named(model.key, model_type, state)
         }
@@ -159,7 +170,7 @@ impl From<LegacyModel> for Model {
     }
 }
 
-/// `GET /v1/models`, with what llama.cpp (`meta`) and vLLM (`max_model_len`) add.
+/// `GET /v1/models`, with what llama.cpp (`meta`, `status`) and vLLM (`max_model_len`) add.
 #[derive(Deserialize)]
 struct CompatibleList {
     data: Vec<CompatibleModel>,
@@ -171,6 +182,7 @@ struct CompatibleModel {
     owned_by: Option<String>,
     max_model_len: Option<Whole>,
     meta: Option<CompatibleMeta>,
+    status: Option<CompatibleStatus>,
 }
 
 #[derive(Deserialize)]
@@ -181,19 +193,34 @@ struct CompatibleMeta {
     ftype: Option<String>,
 }
 
-impl From<CompatibleModel> for Model {
-    fn from(model: CompatibleModel) -> Self {
-        let model_type = ModelType::by_name(&model.id);
-        let meta = model.meta;
-        Self {
-            context_length: whole(meta.as_ref().and_then(|meta| meta.n_ctx)),
+/// Of llama.cpp as a router.
+#[derive(Deserialize)]
+struct CompatibleStatus {
+    value: String,
+}
+
+impl CompatibleModel {
+    fn read(self, kind: Kind) -> Model {
+        let model_type = ModelType::by_name(&self.id);
+        let meta = self.meta;
+        let state = match (kind, self.status.as_ref().map(|status| status.value.as_str())) {
+            (_, Some("loaded" | "sleeping")) => ModelState::Loaded,
+            (_, Some("loading" | "downloading")) => ModelState::Loading,
+            (_, Some("unloaded")) => ModelState::NotLoaded,
+            // They serve what they were started with.
+            (Kind::LlamaCpp | Kind::Vllm, _) => ModelState::Loaded,
+            _ => ModelState::Unknown,
+        };
+        let served = self.max_model_len.filter(|_| kind == Kind::Vllm);
+        Model {
+            context_length: whole(meta.as_ref().and_then(|meta| meta.n_ctx).or(served)),
             max_context_length: whole(
-                meta.as_ref().and_then(|meta| meta.n_ctx_train).or(model.max_model_len),
+                meta.as_ref().and_then(|meta| meta.n_ctx_train).or(self.max_model_len),
             ),
             size_bytes: whole(meta.as_ref().and_then(|meta| meta.size)),
             quantization: meta.and_then(|meta| meta.ftype),
-            publisher: model.owned_by,
-            ..Self::named(model.id, model_type, ModelState::Unknown)
+            publisher: self.owned_by,
+            ..Model::named(self.id, model_type, state)
         }
     }
 }
@@ -208,9 +235,9 @@ fn model_type(said: Option<&str>, id: &str) -> ModelType {
 
 /// A count that an upstream may also write as a float; anything that is not a count is 0.
 #[derive(Clone, Copy)]
-struct Whole(u64);
+pub(super) struct Whole(pub(super) u64);
 
-fn whole(count: Option<Whole>) -> Option<u64> {
+pub(super) fn whole(count: Option<Whole>) -> Option<u64> {
     count.map(|count| count.0)
 }
 
@@ -256,7 +283,8 @@ mod tests {
          "loaded_instances":[{"id":"openai/gpt-oss-20b:2","config":{"context_length":8192,
             "parallel":4,"reasoning_budget_message":null}}],
          "max_context_length":131072,"format":"gguf",
-         "capabilities":{"vision":false,"trained_for_tool_use":true,"reasoning":{"default":"low"}}},
+         "capabilities":{"vision":false,"trained_for_tool_use":true,"reasoning":{"default":"low",
+            "allowed_options":["low","high"]}}},
         {"type":"embedding","key":"nomic","quantization":null,"params_string":null,
          "loaded_instances":[],"max_context_length":2048}]}"#;
 
@@ -284,6 +312,7 @@ mod tests {
         assert_eq!(model.quantization.as_deref(), Some("MXFP4"));
         let can = (model.vision, model.tool_use, model.reasoning);
         assert_eq!(can, (Some(false), Some(true), Some(true)));
+        assert_eq!(model.efforts, ["low", "high"]);
         let instance = &model.instances[0];
         assert_eq!((instance.id.as_str(), instance.parallel), ("openai/gpt-oss-20b:2", Some(4)));
         let second = &list.models[1];
@@ -314,6 +343,21 @@ mod tests {
     }
 
     #[test]
+    fn what_llama_and_vllm_add_is_read() {
+        use ModelState::{Loaded, Loading, NotLoaded};
+        let list = read_list(Kind::LlamaCpp, COMPATIBLE.as_bytes()).unwrap();
+        assert_eq!(list.models[0].state, Loaded);
+        let router = r#"{"data":[{"id":"a","status":{"value":"loaded"}},
+            {"id":"b","status":{"value":"unloaded"}},{"id":"c","status":{"value":"loading"}}]}"#;
+        let list = read_list(Kind::LlamaRouter, router.as_bytes()).unwrap();
+        let states: Vec<_> = list.models.iter().map(|model| model.state).collect();
+        assert_eq!(states, [Loaded, NotLoaded, Loading]);
+        let vllm = r#"{"data":[{"id":"a","owned_by":"vllm","max_model_len":4096}]}"#;
+        let list = read_list(Kind::Vllm, vllm.as_bytes()).unwrap();
+        assert_eq!((list.models[0].state, list.models[0].context_length), (Loaded, Some(4096)));
+    }
+
+    #[test]
     fn a_shape_is_not_taken_for_another() {
         for (kind, body) in [
             (Kind::LmStudio, LEGACY),
@@ -323,6 +367,8 @@ mod tests {
             (Kind::OpenAiCompatible, NATIVE),
             (Kind::LmStudio, r#"{"error":"Unexpected endpoint or method. (GET /api/v1/models)"}"#),
             (Kind::OpenAiCompatible, "<html>"),
+            (Kind::Ollama, NATIVE),
+            (Kind::Ollama, LEGACY),
         ] {
             assert!(read_list(kind, body.as_bytes()).is_none(), "{kind} {body}");
         }

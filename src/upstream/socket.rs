@@ -10,6 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
@@ -33,6 +34,14 @@ impl Socket {
         if *owner == id {
             // An error means that it is closed already, which is what was wanted.
             drop(self.stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// Waits while bytes gather, at most `length`; a shutdown, such as a `Cancel`'s, ends it.
+    fn rest(&self, length: Duration) {
+        if let Ok(length) = Timespec::try_from(length) {
+            // Asked for nothing, poll tells only the end.
+            let _woken = poll(&mut [PollFd::new(&self.stream, PollFlags::empty())], Some(&length));
         }
     }
 
@@ -121,6 +130,9 @@ impl Wire {
                     ErrorKind::InvalidData,
                     "the answer's head is too long",
                 ));
+            }
+            if let Some(rest) = call.rest() {
+                self.socket.rest(rest);
             }
             let read = (&self.socket.stream).read(space);
             // A socket that was shut down reads like the end of the stream.
@@ -242,6 +254,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_ends_with_a_cancel() {
+        let (ours, _peer) = pair();
+        let cancel = Cancel::new();
+        let call = Call::new(&cancel, Limits::default(), None);
+        let _entered = call.enter();
+        let wire = Wire::new(ours, &call);
+        let begun = std::time::Instant::now();
+        wire.socket.rest(Duration::from_millis(1));
+        assert!(begun.elapsed() >= Duration::from_millis(1));
+        cancel.fire(Reason::Requested);
+        wire.socket.rest(Duration::from_secs(600));
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
     fn a_connection_that_ended_or_talks_unasked_is_not_taken_from_the_pool() {
         for says in [&b""[..], b"HTTP/1.1 408 Too late\r\n\r\n"] {
             let (ours, mut peer) = pair();
@@ -255,9 +282,8 @@ mod tests {
             peer.write_all(says).unwrap();
             drop(peer);
             // Bytes and the end have arrived when the socket says that it can be read.
-            let mut polled =
-                [rustix::event::PollFd::new(&wire.socket.stream, rustix::event::PollFlags::IN)];
-            rustix::event::poll(&mut polled, None).unwrap();
+            let mut polled = [PollFd::new(&wire.socket.stream, PollFlags::IN)];
+            poll(&mut polled, None).unwrap();
             let _two = two.enter();
             assert!(!wire.is_open());
         }

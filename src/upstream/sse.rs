@@ -1,13 +1,16 @@
 //! Reads server-sent events (WHATWG HTML, 9.2.6) from bytes that may be cut anywhere. Pure.
 
 /// One event that carries data.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Event<'a> {
     /// The `event` field, empty when there was none.
-    pub(super) name: String,
+    pub(super) name: &'a str,
     /// The `data` lines, joined by line feeds.
-    pub(super) data: String,
+    pub(super) data: &'a str,
 }
+
+/// Who is given the events; says whether it wants more of them.
+pub(super) type Take<'a> = &'a mut dyn FnMut(Event<'_>) -> bool;
 
 /// An event is longer than the reader takes.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +21,8 @@ pub(super) struct TooLong;
 pub(super) struct Reader {
     line: Vec<u8>,
     name: String,
-    data: Option<String>,
+    data: String,
+    has_data: bool,
     after_return: bool,
     begun: bool,
     event_bytes_max: usize,
@@ -30,19 +34,17 @@ impl Reader {
         Self {
             line: Vec::new(),
             name: String::new(),
-            data: None,
+            data: String::new(),
+            has_data: false,
             after_return: false,
             begun: false,
             event_bytes_max,
         }
     }
 
-    /// Takes the next piece and gives every event that it completes to `take`.
-    pub(super) fn push(
-        &mut self,
-        mut piece: &[u8],
-        mut take: impl FnMut(Event),
-    ) -> Result<(), TooLong> {
+    /// Takes the next piece and gives every event that it completes to `take`, as long as that
+    /// wants more; says whether it still does.
+    pub(super) fn push(&mut self, mut piece: &[u8], take: Take<'_>) -> Result<bool, TooLong> {
         while let Some((&first, rest)) = piece.split_first() {
             if std::mem::take(&mut self.after_return) && first == b'\n' {
                 piece = rest;
@@ -54,79 +56,93 @@ impl Reader {
                 return Err(TooLong);
             }
             self.line.extend_from_slice(part);
-            let Some((mark, rest)) = more.split_first() else { return Ok(()) };
+            let Some((mark, rest)) = more.split_first() else { return Ok(true) };
             self.after_return = *mark == b'\r';
             piece = rest;
-            if let Some(event) = self.end_line()? {
-                take(event);
+            if !self.end_line(take)? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// The stream is over: the event that lacks only its blank line, which some servers forget.
-    pub(super) fn finish(mut self) -> Option<Event> {
-        if !self.line.is_empty() {
-            self.end_line().ok()?;
-        }
-        self.dispatch()
+    /// The stream is over: gives the event that lacks only its blank line, which some servers
+    /// forget; says whether more was wanted.
+    pub(super) fn finish(&mut self, take: Take<'_>) -> Result<bool, TooLong> {
+        let goes_on = self.line.is_empty() || self.end_line(take)?;
+        Ok(goes_on && self.dispatch(take))
     }
 
-    fn end_line(&mut self) -> Result<Option<Event>, TooLong> {
+    fn end_line(&mut self, take: Take<'_>) -> Result<bool, TooLong> {
         let line = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&line);
         let mut text = text.as_ref();
         if !std::mem::replace(&mut self.begun, true) {
             text = text.trim_start_matches('\u{feff}');
         }
-        let event = if text.is_empty() { self.dispatch() } else { self.field(text)? };
+        let goes_on = if text.is_empty() {
+            self.dispatch(take)
+        } else {
+            self.field(text)?;
+            true
+        };
         self.line = line;
         self.line.clear();
-        Ok(event)
+        Ok(goes_on)
     }
 
-    fn field(&mut self, line: &str) -> Result<Option<Event>, TooLong> {
+    fn field(&mut self, line: &str) -> Result<(), TooLong> {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "data" => {
-                let data = match self.data.as_mut() {
-                    Some(data) => {
-                        data.push('\n');
-                        data
-                    }
-                    None => self.data.insert(String::new()),
-                };
-                if data.len() + value.len() > self.event_bytes_max {
+                if std::mem::replace(&mut self.has_data, true) {
+                    self.data.push('\n');
+                }
+                if self.data.len() + value.len() > self.event_bytes_max {
                     return Err(TooLong);
                 }
-                data.push_str(value);
+                self.data.push_str(value);
             }
             "event" => value.clone_into(&mut self.name),
             // Comments (an empty field name), ids and retry times mean nothing here.
             _ => {}
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn dispatch(&mut self) -> Option<Event> {
-        let name = std::mem::take(&mut self.name);
-        self.data.take().map(|data| Event { name, data })
+    fn dispatch(&mut self, take: Take<'_>) -> bool {
+        let goes_on = !self.has_data || take(Event { name: &self.name, data: &self.data });
+        self.name.clear();
+        self.data.clear();
+        self.has_data = false;
+        // One long event must not hold its memory for the rest of the stream.
+        self.data.shrink_to(KEPT_BYTES_MAX);
+        goes_on
     }
 }
 
+/// The space that is kept from event to event.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(pieces: &[&[u8]]) -> Vec<(String, String)> {
         let mut reader = Reader::new(1024);
         let mut events = Vec::new();
+        let mut take = |event: Event<'_>| {
+            events.push((event.name.to_owned(), event.data.to_owned()));
+            true
+        };
         for piece in pieces {
-            reader.push(piece, |event| events.push(event)).unwrap();
+            assert_eq!(reader.push(piece, &mut take), Ok(true));
         }
-        events.extend(reader.finish());
-        events.into_iter().map(|event| (event.name, event.data)).collect()
+        assert_eq!(reader.finish(&mut take), Ok(true));
+        events
     }
 
     fn of(events: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -148,6 +164,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_given_after_the_last_that_was_wanted() {
+        let mut reader = Reader::new(64);
+        let mut taken = 0;
+        let mut take = |_: Event<'_>| {
+            taken += 1;
+            false
+        };
+        assert_eq!(reader.push(b"data: 1\n\ndata: 2\n\n", &mut take), Ok(false));
+        assert_eq!(taken, 1);
+    }
+
+    #[test]
     fn every_cut_gives_the_same_events() {
         let text = "data: {\"a\":\"ä€😀\"}\r\n\r\n: c\r\revent: e\ndata: 1\ndata: 2\n\ndata: z";
         let whole = read(&[text.as_bytes()]);
@@ -161,11 +189,46 @@ mod tests {
         }
     }
 
+    /// Lines as servers write them, and bytes that are no text, with every kind of line end.
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let line = prop_oneof![
+            "data: ?[a-z€😀]{0,6}".prop_map(String::into_bytes),
+            "(event|id|retry|): ?[a-z]{0,4}".prop_map(String::into_bytes),
+            Just(Vec::new()),
+            proptest::collection::vec(any::<u8>(), 0..4),
+        ];
+        let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\r")];
+        proptest::collection::vec((line, end), 0..12).prop_map(|lines| {
+            lines.into_iter().flat_map(|(line, end)| [line, end.into()].concat()).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_bytes_are_cut_the_events_are_the_same(
+            bytes in stream(),
+            sizes in proptest::collection::vec(1_usize..9, 1..8),
+        ) {
+            let mut pieces = Vec::new();
+            let mut rest = bytes.as_slice();
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, more) = rest.split_at((*size).min(rest.len()));
+                pieces.push(piece);
+                rest = more;
+            }
+            prop_assert_eq!(read(&pieces), read(&[&bytes]));
+        }
+    }
+
     #[test]
     fn an_endless_line_and_an_endless_event_are_refused() {
         let mut reader = Reader::new(8);
-        assert_eq!(reader.push(b"data: 123456789", |_| ()), Err(TooLong));
+        assert_eq!(reader.push(b"data: 123456789", &mut |_| true), Err(TooLong));
         let mut reader = Reader::new(8);
-        assert_eq!(reader.push(b"data:123\ndata:456\ndata:789\n", |_| ()), Err(TooLong));
+        let text = b"data:123\ndata:456\ndata:789\n";
+        assert_eq!(reader.push(text, &mut |_| true), Err(TooLong));
     }
 }

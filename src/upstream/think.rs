@@ -62,7 +62,7 @@ impl Parter {
                 true
             }
             Place::Thinking(mark) => {
-                if let Some((before, after)) = self.held.split_once(mark.close) {
+                if let Some((before, after)) = mark.cut(&self.held) {
                     if !before.is_empty() {
                         take(Piece::Thinking(before));
                     }
@@ -70,7 +70,8 @@ impl Parter {
                     self.place = Place::Gap;
                     return true;
                 }
-                let keep = overlap(&self.held, mark.close);
+                let closes = mark.close.iter();
+                let keep = closes.map(|close| overlap(&self.held, close)).max().unwrap_or_default();
                 let (certain, kept) =
                     self.held.split_at_checked(self.held.len() - keep).unwrap_or(("", &self.held));
                 if !certain.is_empty() {
@@ -117,14 +118,23 @@ pub(super) enum Place {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     open: &'static str,
-    close: &'static str,
+    /// The first of them that comes ends the thinking; a longer one stands before those in it.
+    close: &'static [&'static str],
+}
+
+impl Mark {
+    /// The text before and after the closing mark.
+    fn cut<'a>(&self, text: &'a str) -> Option<(&'a str, &'a str)> {
+        let cuts = self.close.iter().filter_map(|close| text.split_once(close));
+        cuts.min_by_key(|(before, _)| before.len())
+    }
 }
 
 /// A whole text that had no opening mark: the thinking and the answer, if a closing mark stands
 /// where one ends, at an end of a line. In the middle of a sentence it is only talked about.
 pub(super) fn part_unopened(text: &str) -> Option<(&str, &str)> {
-    MARKS.iter().find_map(|mark| {
-        let (before, after) = text.split_once(mark.close)?;
+    MARKS.iter().filter(|mark| mark.close != [""]).find_map(|mark| {
+        let (before, after) = mark.cut(text)?;
         let at_line_end = after.is_empty() || after.starts_with(['\n', '\r']);
         let at_line_start = before.is_empty() || before.ends_with(['\n', '\r']);
         (at_line_end || at_line_start).then(|| (before, after.trim_start()))
@@ -140,17 +150,34 @@ fn overlap(text: &str, mark: &str) -> usize {
 }
 
 const MARKS: &[Mark] = &[
-    Mark { open: "<think>", close: "</think>" },
-    Mark { open: "<thinking>", close: "</thinking>" },
-    // gpt-oss, where its channels reach us unparsed.
-    Mark {
-        open: "<|channel|>analysis<|message|>",
-        close: "<|end|><|start|>assistant<|channel|>final<|message|>",
-    },
+    Mark { open: "<think>", close: &["</think>"] },
+    Mark { open: "<thinking>", close: &["</thinking>"] },
+    // gpt-oss, where its channels reach us unparsed, with or without the tokens between them.
+    Mark { open: "<|channel|>analysis<|message|>", close: CHANNEL_CLOSES },
+    Mark { open: "<|start|>assistant<|channel|>analysis<|message|>", close: CHANNEL_CLOSES },
+    // It did not think.
+    Mark { open: "<|channel|>final<|message|>", close: &[""] },
 ];
+
+const CHANNEL_CLOSES: &[&str] =
+    &["<|end|><|start|>assistant<|channel|>final<|message|>", "<|channel|>final<|message|>"];
+
+/// What gpt-oss writes behind its answer.
+const TAILS: &[&str] = &["<|return|>", "<|end|>"];
+
+/// An answer without the marks that stand behind it.
+pub(super) fn without_tail(text: &mut String) {
+    for tail in TAILS {
+        if text.ends_with(tail) {
+            text.truncate(text.len() - tail.len());
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn part(pieces: &[&str]) -> (String, String) {
@@ -183,6 +210,8 @@ mod tests {
                 "hm",
                 "Yes",
             ),
+            ("<|channel|>analysis<|message|>hm<|channel|>final<|message|>Yes", "hm", "Yes"),
+            ("<|channel|>final<|message|>Yes", "", "Yes"),
         ] {
             let expected = (thinking.to_owned(), answer.to_owned());
             assert_eq!(part(&[text]), expected, "{text}");
@@ -196,6 +225,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_text_is_cut_the_parts_are_the_same(
+            words in proptest::collection::vec(
+                prop_oneof![
+                    proptest::sample::select(vec![
+                        "<think>", "</think>", "<thinking>", "</thinking>", "<th", "ink>", "<|",
+                        "<|channel|>analysis<|message|>", "<|channel|>final<|message|>",
+                        "<|end|><|start|>assistant", "\n", " ", "<", "ä€",
+                    ]).prop_map(str::to_owned),
+                    "[a-z<>/ ]{0,5}",
+                ],
+                0..10,
+            ),
+            sizes in proptest::collection::vec(1_usize..6, 1..6),
+        ) {
+            let text = words.concat();
+            let letters: Vec<char> = text.chars().collect();
+            let mut pieces: Vec<String> = Vec::new();
+            let mut rest = letters.as_slice();
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, more) = rest.split_at((*size).min(rest.len()));
+                pieces.push(piece.iter().collect());
+                rest = more;
+            }
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            prop_assert_eq!(part(&pieces), part(&[&text]));
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_an_answer_is_taken_off() {
+        let mut text = "Yes<|return|>".to_owned();
+        without_tail(&mut text);
+        assert_eq!(text, "Yes");
     }
 
     #[test]

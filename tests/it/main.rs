@@ -40,3 +40,6 @@ mod transcripts;
 
 /// The model server behind us: its kinds, its failures, and stopping it.
 mod upstream;
+mod upstream_engine;
+mod upstream_fleet;
+mod upstream_manage;

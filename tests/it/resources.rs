@@ -13,7 +13,7 @@ use local_llm_mcp::mcp::{
     ResourceBody, Service, ToolCall, Unusable,
 };
 use local_llm_mcp::tools::{Defaults, Facts, Toolbox};
-use local_llm_mcp::upstream::{BaseUrl, Settings, Upstream};
+use local_llm_mcp::upstream::{BaseUrl, Fleet, Settings};
 use serde_json::{Value, json};
 
 use crate::support::stand_in::{Fault, Kind, Script, StandIn};
@@ -23,9 +23,9 @@ const OTHER: &str = "google/gemma-4-e4b";
 const EMBEDDING: &str = "text-embedding-nomic-embed-text-v1.5";
 
 fn toolbox(url: &str) -> Toolbox {
-    let upstream = Upstream::new(Settings::new(BaseUrl::parse(url).unwrap())).unwrap();
+    let fleet = Fleet::new(vec![Settings::new(BaseUrl::parse(url).unwrap())]).unwrap();
     let facts = Facts { config: json!({ "listeners": [] }) };
-    Toolbox::new(Arc::new(upstream), Defaults::default(), facts)
+    Toolbox::new(Arc::new(fleet), Defaults::default(), facts)
 }
 
 /// A toolbox whose upstream is not there.

@@ -18,8 +18,8 @@ use local_llm_mcp::mcp::{
 };
 use local_llm_mcp::tools::{Defaults, Facts, Toolbox};
 use local_llm_mcp::upstream::{
-    BaseUrl, ChatAnswer, ChatEvent, ChatRequest, Finish, Kind as UpstreamKind, Limit, Message,
-    Role, Settings, Upstream, UpstreamError,
+    BaseUrl, ChatAnswer, ChatEvent, ChatRequest, Finish, Fleet, Kind as UpstreamKind, Limit,
+    Message, Role, Settings, Upstream, UpstreamError,
 };
 use serde_json::{Value, json};
 
@@ -36,20 +36,28 @@ fn upstream(stand_in: &StandIn) -> Upstream {
     Upstream::new(settings(&stand_in.url())).unwrap()
 }
 
+fn fleet(stand_in: &StandIn) -> Fleet {
+    Fleet::new(vec![settings(&stand_in.url())]).unwrap()
+}
+
 fn toolbox(stand_in: &StandIn) -> Toolbox {
-    Toolbox::new(Arc::new(upstream(stand_in)), Defaults::default(), Facts::default())
+    Toolbox::new(Arc::new(fleet(stand_in)), Defaults::default(), Facts::default())
 }
 
 fn question() -> ChatRequest {
     ChatRequest {
-        model: MODEL.to_owned(),
+        model: Some(MODEL.to_owned()),
         messages: vec![Message { role: Role::User, content: "Capital of France?".to_owned() }],
         ..ChatRequest::default()
     }
 }
 
-fn ask(upstream: &Upstream) -> Result<ChatAnswer, UpstreamError> {
-    upstream.chat(&question(), &Cancel::new(), &mut |_| ())
+fn ask(fleet: &Fleet) -> Result<ChatAnswer, UpstreamError> {
+    fleet.chat(&question(), &Cancel::new(), &mut |_| ()).map_err(|failed| failed.error)
+}
+
+fn fleet_of(settings: Settings) -> Fleet {
+    Fleet::new(vec![settings]).unwrap()
 }
 
 fn run(toolbox: &Toolbox, name: &str, arguments: Value) -> CallToolResult {
@@ -104,9 +112,9 @@ fn chat_fault(fault: Fault) -> Script {
 #[test]
 fn each_kind_of_server_is_recognized_and_then_listed_with_one_request() {
     for (kind, expected, asked) in [
-        (Kind::LmStudio, UpstreamKind::LmStudio, 1),
-        (Kind::LmStudio03, UpstreamKind::LmStudio03, 2),
-        (Kind::Generic, UpstreamKind::OpenAiCompatible, 3),
+        (Kind::LmStudio, UpstreamKind::LmStudio, 2),
+        (Kind::LmStudio03, UpstreamKind::LmStudio03, 3),
+        (Kind::Generic, UpstreamKind::OpenAiCompatible, 5),
     ] {
         let stand_in = StandIn::start(Script { kind, ..Script::default() });
         let upstream = upstream(&stand_in);
@@ -202,7 +210,6 @@ fn every_argument_of_chat_reaches_the_server() {
         "temperature": 0.5, "max_tokens": 7, "top_p": 0.9, "stop": ["x"], "seed": 3
     });
     assert_eq!(sent, expected);
-    assert_eq!(stand_in.counts().lists, 0);
 }
 
 #[test]
@@ -236,8 +243,8 @@ fn a_server_that_does_not_run_is_told_with_what_to_type() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    let upstream = Arc::new(Upstream::new(settings(&url)).unwrap());
-    let toolbox = Toolbox::new(Arc::clone(&upstream), Defaults::default(), Facts::default());
+    let fleet = Arc::new(Fleet::new(vec![settings(&url)]).unwrap());
+    let toolbox = Toolbox::new(Arc::clone(&fleet), Defaults::default(), Facts::default());
     for (name, arguments) in [
         ("list_models", json!({})),
         ("chat", json!({"message": "a"})),
@@ -249,7 +256,7 @@ fn a_server_that_does_not_run_is_told_with_what_to_type() {
             assert!(text(&result).contains(part), "{}", text(&result));
         }
     }
-    let state = upstream.state();
+    let state = fleet.main().state();
     assert_eq!(state.reachable, Some(false));
     assert_eq!(state.last_error.unwrap().code, "UPSTREAM_UNREACHABLE");
 }
@@ -262,18 +269,19 @@ fn a_missing_or_wrong_token_stops_the_search_and_says_which() {
         let before = stand_in.counts().requests;
         let mut settings = settings(&stand_in.url());
         settings.api_token = token.map(str::to_owned);
-        let upstream = Upstream::new(settings).unwrap();
-        let error = upstream.list_models(&Cancel::new()).unwrap_err();
+        let fleet = fleet_of(settings);
+        let error = fleet.main().list_models(&Cancel::new()).unwrap_err();
         assert_eq!(error.code(), "UPSTREAM_AUTH");
         assert!(error.to_string().contains(word), "{error}");
-        assert_eq!(ask(&upstream).unwrap_err().code(), "UPSTREAM_AUTH");
-        assert_eq!(stand_in.counts().requests, before + 2);
+        assert_eq!(ask(&fleet).unwrap_err().code(), "UPSTREAM_AUTH");
+        // The greeting needs no token, so each look asks that and the list.
+        assert_eq!(stand_in.counts().requests, before + 4);
     }
     let mut settings = settings(&stand_in.url());
     settings.api_token = Some("sk-lm-right".to_owned());
-    let upstream = Upstream::new(settings).unwrap();
-    assert_eq!(upstream.list_models(&Cancel::new()).unwrap().models.len(), 3);
-    ask(&upstream).unwrap();
+    let fleet = fleet_of(settings);
+    assert_eq!(fleet.main().list_models(&Cancel::new()).unwrap().models.len(), 3);
+    ask(&fleet).unwrap();
 }
 
 #[test]
@@ -335,7 +343,7 @@ fn every_shape_of_an_error_is_understood() {
         Fault::Event { after: 1, named: false, data: json!({"error": overflow}).to_string() },
     ] {
         let stand_in = StandIn::start(chat_fault(fault.clone()));
-        let error = ask(&upstream(&stand_in)).unwrap_err();
+        let error = ask(&fleet(&stand_in)).unwrap_err();
         assert_eq!(error.code(), "CONTEXT_OVERFLOW", "{fault:?}: {error}");
         assert_eq!(stand_in.counts().chats, 1);
     }
@@ -361,7 +369,7 @@ fn answers_that_are_no_answers_are_told_apart() {
         ),
     ] {
         let stand_in = StandIn::start(chat_fault(fault.clone()));
-        let error = ask(&upstream(&stand_in)).unwrap_err();
+        let error = ask(&fleet(&stand_in)).unwrap_err();
         assert_eq!(error.code(), expected, "{fault:?}: {error}");
         assert_eq!(stand_in.counts().chats, 1, "{fault:?}");
     }
@@ -386,9 +394,8 @@ fn a_list_that_fails_says_so_and_a_broken_one_is_not_taken_for_empty() {
 #[test]
 fn a_server_that_dies_before_it_answers_is_not_asked_twice() {
     let stand_in = StandIn::start(chat_fault(Fault::ResetBeforeHead));
-    let upstream = upstream(&stand_in);
-    upstream.list_models(&Cancel::new()).unwrap();
-    let error = ask(&upstream).unwrap_err();
+    let fleet = fleet(&stand_in);
+    let error = ask(&fleet).unwrap_err();
     assert_eq!(error.code(), "UPSTREAM_DIED");
     assert_eq!(error.partial(), None);
     assert_eq!(stand_in.counts().chats, 1);
@@ -419,7 +426,7 @@ fn a_stream_that_only_forgets_to_say_goodbye_is_whole() {
     ] {
         let deltas = says(&["Par", "is"]);
         let stand_in = StandIn::start(Script { deltas, finish, usage, done, ..Script::default() });
-        let answer = ask(&upstream(&stand_in)).unwrap();
+        let answer = ask(&fleet(&stand_in)).unwrap();
         assert_eq!((answer.text.as_str(), answer.partial), ("Paris", false));
     }
     let deltas = says(&["Par"]);
@@ -430,7 +437,7 @@ fn a_stream_that_only_forgets_to_say_goodbye_is_whole() {
         done: false,
         ..Script::default()
     });
-    assert_eq!(ask(&upstream(&stand_in)).unwrap_err().code(), "UPSTREAM_DIED");
+    assert_eq!(ask(&fleet(&stand_in)).unwrap_err().code(), "UPSTREAM_DIED");
 }
 
 #[test]
@@ -468,11 +475,11 @@ fn an_empty_answer_is_an_error_that_says_why() {
 
 #[test]
 fn an_answer_over_the_limit_is_refused_with_its_name() {
-    let deltas = vec![Delta::Content("x".repeat(1024)); 3 * 1024];
+    let deltas = vec![Delta::Content("x".repeat(1024)); 32 * 1024];
     let stand_in = StandIn::start(Script { deltas, ..Script::default() });
     let mut settings = settings(&stand_in.url());
     settings.reply_bytes_max = 1024 * 1024;
-    let error = ask(&Upstream::new(settings.clone()).unwrap()).unwrap_err();
+    let error = ask(&fleet_of(settings.clone())).unwrap_err();
     assert_eq!(error.code(), "REPLY_TOO_LARGE");
     assert!(error.to_string().contains("1048576 bytes (reply_bytes_max)"), "{error}");
     assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON));
@@ -485,11 +492,11 @@ fn an_answer_over_the_limit_is_refused_with_its_name() {
 fn every_timeout_has_a_name_and_ends_the_generation() {
     let short = Duration::from_millis(60);
     for (stall, limit) in [
-        (Stall::BeforeHead, Limit::Prefill),
+        (Stall::BeforeChatHead, Limit::Prefill),
         (Stall::BeforeFirst, Limit::Prefill),
         (Stall::After(0), Limit::Prefill),
         (Stall::After(1), Limit::Idle),
-        (Stall::BeforeHead, Limit::Call),
+        (Stall::BeforeChatHead, Limit::Call),
     ] {
         let script = Script { deltas: says(&["Par", "is"]), stall, ..Script::default() };
         let stand_in = StandIn::start(script);
@@ -499,8 +506,13 @@ fn every_timeout_has_a_name_and_ends_the_generation() {
             Limit::Idle => settings.limits.idle = short,
             Limit::Call | Limit::Connect => settings.limits.call = short,
         }
-        let error = ask(&Upstream::new(settings).unwrap()).unwrap_err();
+        let error = ask(&fleet_of(settings)).unwrap_err();
         match &error {
+            UpstreamError::Deadline { length, thought: false } if limit == Limit::Call => {
+                assert_eq!((*length, error.code()), (short, "DEADLINE_NO_OUTPUT"));
+                assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON));
+                continue;
+            }
             UpstreamError::Timeout { limit: fired, length, partial } => {
                 assert_eq!((*fired, *length), (limit, short));
                 assert_eq!(partial, if limit == Limit::Idle { "Par" } else { "" });
@@ -524,7 +536,7 @@ fn a_deadline_of_our_own_returns_what_has_come() {
     assert_eq!((&data["partial"], &data["finish_reason"]), (&json!(true), &json!("deadline")));
     assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON));
     let answer = ChatRequest { deadline: Some(Duration::from_millis(50)), ..question() };
-    let answer = upstream(&stand_in).chat(&answer, &Cancel::new(), &mut |_| ()).unwrap();
+    let answer = fleet(&stand_in).chat(&answer, &Cancel::new(), &mut |_| ()).unwrap();
     assert_eq!((answer.partial, answer.finish), (true, Finish::Deadline));
 }
 
@@ -581,20 +593,21 @@ fn a_name_that_nobody_has_is_unreachable() {
 
 #[test]
 fn a_cancel_ends_a_generation_at_every_stage_and_the_server_sees_it() {
-    for stall in [Stall::BeforeHead, Stall::BeforeFirst, Stall::After(1)] {
+    for stall in [Stall::BeforeChatHead, Stall::BeforeFirst, Stall::After(1)] {
         let script = Script { deltas: says(&["Par", "is"]), stall, ..Script::default() };
         let stand_in = StandIn::start(script);
-        let upstream = upstream(&stand_in);
+        let fleet = fleet(&stand_in);
+        fleet.main().list_models(&Cancel::new()).unwrap();
         let cancel = Cancel::new();
         std::thread::scope(|scope| {
-            let call = scope.spawn(|| upstream.chat(&question(), &cancel, &mut |_| ()));
+            let call = scope.spawn(|| fleet.chat(&question(), &cancel, &mut |_| ()));
             assert!(stand_in.wait_for(|counts| counts.stalled == 1, SOON));
             cancel.fire(Reason::Requested);
             assert_eq!(call.join().unwrap().unwrap_err().code(), "CANCELLED", "{stall:?}");
         });
         assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON), "{stall:?}");
         assert_eq!((stand_in.counts().finished, stand_in.counts().chats), (0, 1));
-        assert!(upstream.state().last_error.is_none());
+        assert!(fleet.main().state().last_error.is_none());
     }
 }
 
@@ -671,7 +684,9 @@ fn serve_lists(listener: &TcpListener, answers: usize) {
 fn a_list_is_asked_once_more_when_a_kept_connection_dies_under_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let upstream = Upstream::new(settings(&format!("http://{address}"))).unwrap();
+    let mut settings = settings(&format!("http://{address}"));
+    settings.kind = Some(UpstreamKind::LmStudio);
+    let upstream = Upstream::new(settings).unwrap();
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
             serve_lists(&listener, 2);
@@ -710,7 +725,7 @@ fn sixteen_callers_keep_sixteen_connections_at_most() {
 
 #[test]
 fn silence_is_broken_by_beats_and_the_question_is_still_asked_once() {
-    for stall in [Stall::BeforeHead, Stall::BeforeFirst, Stall::After(1)] {
+    for stall in [Stall::BeforeChatHead, Stall::BeforeFirst, Stall::After(1)] {
         let script = Script { deltas: says(&["Par", "is"]), stall, ..Script::default() };
         let stand_in = StandIn::start(script);
         let request = ChatRequest { beat: Some(Duration::from_millis(10)), ..question() };
@@ -723,13 +738,14 @@ fn silence_is_broken_by_beats_and_the_question_is_still_asked_once() {
                 }
             }
         };
-        let answer = upstream(&stand_in).chat(&request, &Cancel::new(), &mut on).unwrap();
+        let answer = fleet(&stand_in).chat(&request, &Cancel::new(), &mut on).unwrap();
         assert_eq!(answer.text, "Paris", "{stall:?}");
         assert!(beats >= 5);
         // The stand-in counts a generation as finished when it has sent the last of it.
         assert!(stand_in.wait_for(|counts| counts.finished == 1, SOON), "{stall:?}");
         let counts = stand_in.counts();
-        assert_eq!((counts.chats, counts.connections), (1, 1));
+        // One for the list, one for the generation.
+        assert_eq!((counts.chats, counts.connections), (1, 2));
     }
 }
 

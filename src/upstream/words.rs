@@ -1,0 +1,203 @@
+//! What a failure is called and what to do next: a sentence for each.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use crate::upstream::error::{UpstreamError, plain};
+use crate::upstream::limits::Limit;
+
+impl UpstreamError {
+    /// One sentence that says what to do next.
+    #[must_use]
+    pub fn next_step(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => REACH,
+            Self::Auth { token_sent: false } => {
+                "LM Studio requires a token: create one in LM Studio's Developer tab and give it \
+                 to this server as LM_API_TOKEN."
+            }
+            Self::Auth { token_sent: true } => {
+                "Check LM_API_TOKEN: copy the token again from LM Studio's Developer tab, \
+                 with the permissions this server needs."
+            }
+            Self::NoModelLoaded { .. } => {
+                "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model \
+                 loading in its server settings."
+            }
+            Self::ModelNotFound { near, .. } if !near.is_empty() => {
+                return Cow::Owned(format!("Did you mean {}?", alternatives(near)));
+            }
+            Self::ModelNotFound { .. } => "Call list_models and use one of its ids.",
+            Self::ModelLoadFailed { .. } => {
+                "Unload another model or choose a smaller one; LM Studio's log says why this one \
+                 did not load."
+            }
+            Self::ContextOverflow { .. } | Self::PromptTooLong { .. } => {
+                "Send less text or a lower max_tokens, or load the model with a larger context \
+                 length in LM Studio."
+            }
+            Self::BadRequest { .. } => "Correct the arguments that the model server names.",
+            Self::ModelCrashed { .. } => {
+                "Load the model again in LM Studio; if it crashes again, choose a smaller one or \
+                 a shorter context."
+            }
+            Self::EmptyOutput { thought_only: true, .. } | Self::Deadline { thought: true, .. } => {
+                "Raise max_tokens (or timeout_s), so that the model can finish thinking and answer, or \
+                 lower reasoning_effort."
+            }
+            Self::EmptyOutput { thought_only: false, .. } => {
+                "The prompt probably fills the context window: send less text, or load the model \
+                 with a larger context length."
+            }
+            Self::Timeout { limit: Limit::Prefill, .. } => {
+                "A large model or a long prompt needs longer before its first word: send less \
+                 text, choose a smaller model, or start this server with a longer --prefill-timeout-s."
+            }
+            Self::Timeout { limit: Limit::Idle, .. } => {
+                "The model stopped in the middle: look at LM Studio, and try again or raise the \
+                 idle timeout."
+            }
+            Self::Timeout { limit: Limit::Call, .. } | Self::Deadline { .. } => {
+                "Ask for less, or raise timeout_s or the call timeout."
+            }
+            Self::Died { .. } => {
+                "See in LM Studio whether its server still runs and the model is still loaded, \
+                 then try again."
+            }
+            Self::QueueFull { .. } => "Wait until a running call is done, then call again.",
+            Self::NotSupported { .. } => {
+                "Use a model server or a model that can; server_status shows which servers there are."
+            }
+            Self::NoModel => {
+                "Download a language model in LM Studio and load it (`lms get`, `lms load`)."
+            }
+            Self::UnknownUpstream { .. } => "Use one of these names, or leave upstream out.",
+            Self::Cancelled => "Call again when you want the answer after all.",
+            Self::Answered { .. } => {
+                "Check that LM_STUDIO_URL is the address of LM Studio or of an OpenAI-compatible \
+                 server, and look at its log."
+            }
+            Self::ReplyTooLarge { .. } => "Ask for less: lower max_tokens.",
+        })
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { url, cause } => {
+                write!(f, "no model server answers at {url}: {}", plain(cause))
+            }
+            Self::Auth { token_sent: false } => f.write_str("the model server wants an API token"),
+            Self::Auth { token_sent: true } => {
+                f.write_str("the model server does not accept our API token")
+            }
+            Self::NoModelLoaded { said } => say(f, "no model is loaded", said),
+            Self::ModelNotFound { model, .. } => {
+                write!(f, "the model server has no model {model:?}")
+            }
+            Self::ModelLoadFailed { said } => say(f, "the model could not be loaded", said),
+            Self::ContextOverflow { said } => {
+                say(f, "the prompt does not fit into the model's context window", said)
+            }
+            Self::BadRequest { said } => say(f, "the model server refused the request", said),
+            Self::ModelCrashed { said, .. } => say(f, "the model crashed", said),
+            Self::EmptyOutput { thought_only: true, .. } => {
+                f.write_str("the model only thought and gave no answer")
+            }
+            Self::EmptyOutput { thought_only: false, prompt_tokens } => {
+                f.write_str("the model server ended the answer without any text")?;
+                match prompt_tokens {
+                    Some(tokens) => write!(f, ", after it had read {tokens} tokens"),
+                    None => Ok(()),
+                }
+            }
+            Self::Timeout { limit, length, .. } => timeout(f, *limit, seconds(*length)),
+            Self::Died { cause, partial } if partial.is_empty() => {
+                write!(f, "the model server hung up before it answered: {cause}")
+            }
+            Self::Died { cause, .. } => {
+                write!(f, "the model server hung up in the middle of its answer: {cause}")
+            }
+            Self::PromptTooLong { .. }
+            | Self::Deadline { .. }
+            | Self::QueueFull { .. }
+            | Self::NotSupported { .. }
+            | Self::NoModel
+            | Self::UnknownUpstream { .. }
+            | Self::Cancelled => ours(self, f),
+            Self::Answered { status: 200, said, .. } => {
+                say(f, "the model server answered with an error", said)
+            }
+            Self::Answered { status, said, .. } => {
+                say(f, &format!("the model server answered with HTTP {status}"), said)
+            }
+            Self::ReplyTooLarge { limit } => {
+                write!(f, "the answer is longer than {limit} bytes (reply_bytes_max)")
+            }
+        }
+    }
+}
+
+/// What we found out ourselves, before or instead of asking.
+fn ours(error: &UpstreamError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use UpstreamError as Known;
+    match error {
+        Known::PromptTooLong { tokens, exact, window } => {
+            let about = if *exact { "" } else { "about " };
+            write!(
+                f,
+                "the prompt has {about}{tokens} tokens, but the model was loaded with a \
+                     context window of {window}"
+            )
+        }
+        Known::Deadline { length, thought } => {
+            let had = if *thought { "the model was still thinking" } else { "no word had come" };
+            write!(f, "{had} when the {} s of this call were over", seconds(*length))
+        }
+        Known::QueueFull { waiting } => {
+            write!(f, "the model is busy and {waiting} calls wait for it already")
+        }
+        Known::NotSupported { what, said } => {
+            say(f, &format!("the model server cannot do this: {what}"), said)
+        }
+        Known::NoModel => f.write_str("the model server has no model for this"),
+        Known::UnknownUpstream { name, known } => {
+            write!(f, "no model server is called {name:?}; there are {}", known.join(", "))
+        }
+        _ => f.write_str("the call was cancelled"),
+    }
+}
+
+fn timeout(f: &mut fmt::Formatter<'_>, limit: Limit, seconds: f64) -> fmt::Result {
+    match limit {
+        Limit::Connect => write!(
+            f,
+            "the model server's machine did not answer within {seconds} s (connect timeout)"
+        ),
+        Limit::Prefill => {
+            write!(f, "the model gave no first word within {seconds} s (prefill timeout)")
+        }
+        Limit::Idle => write!(f, "the model fell silent for {seconds} s (idle timeout)"),
+        Limit::Call => write!(f, "the call was not done after {seconds} s (call timeout)"),
+    }
+}
+
+/// A limit as somebody set it: what is left of one after a part of it is rounded up.
+fn seconds(length: Duration) -> f64 {
+    (length.as_secs_f64() * 100.0).round() / 100.0
+}
+
+fn say(f: &mut fmt::Formatter<'_>, what: &str, said: &str) -> fmt::Result {
+    if said.is_empty() { f.write_str(what) } else { write!(f, "{what}; it said: {said}") }
+}
+
+fn alternatives(names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+    quoted.join(" or ")
+}
+
+const REACH: &str = "Start LM Studio and its server (Developer tab, or `lms server start`). Where \
+                     LM Studio runs on another machine, set LM_STUDIO_URL=http://<that \
+                     machine>:1234 here and switch on \"Serve on Local Network\" there.";
