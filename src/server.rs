@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use ring::rand::SecureRandom;
 
+use crate::command::selection;
 use crate::config::Config;
 use crate::edge::ListenError;
 use crate::mcp::{Bulletin, Dispatcher, Service};
 use crate::seal::Seal;
 use crate::session::KeptSessions;
-use crate::tools::{Defaults, Facts, Toolbox};
+use crate::tools::{Defaults, Facts, OwnPrompt, Shown, Toolbox};
 use crate::transport::{House, Lanes, Stdio, StdioLimits};
 use crate::upstream::{BaseUrl, Settings, Upstream};
 
@@ -54,11 +55,10 @@ impl Server {
     /// Builds every room and starts to listen. Errors: [`StartError`], and nothing is left running.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let upstream = Arc::new(upstream(config)?);
-        let toolbox = Arc::new(Toolbox::new(
-            Arc::clone(&upstream),
-            Defaults { model: config.upstream.model.clone() },
-            Facts { config: facts(config) },
-        ));
+        let defaults = Defaults { model: default_model(config).map(str::to_owned) };
+        let facts = Facts { config: facts(config) };
+        let toolbox = Toolbox::new(Arc::clone(&upstream), defaults, facts);
+        let toolbox = Arc::new(toolbox.showing(shown(config))?);
         let bulletin = Arc::<Bulletin>::default();
         let look = Arc::clone(&toolbox);
         let look: Look = Box::new(move |cancel| look.look(cancel));
@@ -168,8 +168,10 @@ impl Drop for Server {
     }
 }
 
+/// The one model server that is asked so far: the first.
+// The fleet of `config.upstreams` joins here.
 fn upstream(config: &Config) -> Result<Upstream, StartError> {
-    let wanted = &config.upstream;
+    let [wanted, ..] = config.upstreams.as_slice() else { return Err(StartError::NoUpstream) };
     let mut settings = Settings::new(BaseUrl::parse(&wanted.url)?);
     settings.api_token = wanted.token.as_ref().map(|token| token.expose().to_owned());
     settings.limits.connect = wanted.connect_timeout;
@@ -180,6 +182,29 @@ fn upstream(config: &Config) -> Result<Upstream, StartError> {
     Ok(Upstream::new(settings)?)
 }
 
+fn default_model(config: &Config) -> Option<&str> {
+    let own = config.upstreams.first().and_then(|upstream| upstream.default_model.as_deref());
+    config.model.as_deref().or(own)
+}
+
+fn shown(config: &Config) -> Shown {
+    let own = config.prompts.iter().map(|prompt| OwnPrompt {
+        name: prompt.name.clone(),
+        description: prompt.description.clone(),
+        text: prompt.text.clone(),
+        arguments: prompt
+            .arguments
+            .iter()
+            .map(|it| (it.name.clone(), it.description.clone(), it.default.clone()))
+            .collect(),
+    });
+    Shown {
+        tools: selection(&config.tools),
+        prompts: own.collect(),
+        prompt_bytes_max: config.limits.prompt_bytes_max,
+    }
+}
+
 /// The settings as `local://config` tells them, without anything secret.
 fn facts(config: &Config) -> serde_json::Value {
     let listeners: Vec<_> = config
@@ -188,9 +213,15 @@ fn facts(config: &Config) -> serde_json::Value {
         .map(|listener| serde_json::json!({ "transport": listener.scheme.as_str(), "port": listener.port }))
         .chain(config.stdio.then(|| serde_json::json!({ "transport": "stdio" })))
         .collect();
+    let upstreams: Vec<_> = config
+        .upstreams
+        .iter()
+        .map(|upstream| serde_json::json!({ "name": upstream.name, "url": upstream.url }))
+        .collect();
     serde_json::json!({
-        "upstream": config.upstream.url,
-        "defaultModel": config.upstream.model,
+        "upstream": config.upstreams.first().map(|upstream| upstream.url.as_str()),
+        "upstreams": upstreams,
+        "defaultModel": default_model(config),
         "listeners": listeners,
         "publicUrl": config.public_url.as_ref().map(ToString::to_string),
     })

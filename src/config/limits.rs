@@ -62,6 +62,16 @@ pub struct Limits {
     pub quick_calls_running_max: usize,
     /// Such calls waiting.
     pub quick_calls_waiting_max: usize,
+    /// The configuration file: far more than every key with a page of comments.
+    pub config_file_bytes_max: usize,
+    /// Model servers: a home has a few, and each is asked again and again whether it is there.
+    pub upstreams_max: usize,
+    /// Prompts of the owner's: a menu of more is no menu.
+    pub prompts_max: usize,
+    /// The file of one prompt.
+    pub prompt_file_bytes_max: usize,
+    /// One prompt with its arguments filled in, since a text may name an argument many times.
+    pub prompt_bytes_max: usize,
     /// From the first signal until what still runs is cut: container runtimes kill after 10 s.
     pub drain_ms_max: u64,
 }
@@ -102,6 +112,11 @@ impl Limits {
             calls_waiting_max: 16,
             quick_calls_running_max: 4,
             quick_calls_waiting_max: 64,
+            config_file_bytes_max: 64 * KIB,
+            upstreams_max: 16,
+            prompts_max: 64,
+            prompt_file_bytes_max: 64 * KIB,
+            prompt_bytes_max: 32 * MIB,
             drain_ms_max: 5_000,
         }
     }
