@@ -8,17 +8,25 @@ pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'
     let far = |name: &str| {
         let name = name.to_lowercase().replace('-', "_");
         let is_part = typed.len() >= PART_MIN && (name.contains(&typed) || typed.contains(&name));
-        if is_part {
-            Some(1)
-        } else {
-            Some(slips(&typed, &name)).filter(|n| *n <= slips_max(&name))
-        }
+        let slips = if is_part || is_swapped(&typed, &name) { 1 } else { slips(&typed, &name) };
+        Some(slips).filter(|slips| *slips <= slips_max(&name))
     };
     let mut near: Vec<_> =
         known.into_iter().filter_map(|name| far(name).map(|far| (far, name))).collect();
     near.sort_unstable();
     near.truncate(3);
     near.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Whether two neighbors changed places, the commonest slip of all.
+fn is_swapped(one: &str, other: &str) -> bool {
+    let differing = || one.bytes().zip(other.bytes()).enumerate().filter(|(_, (a, b))| a != b);
+    let mut pairs = differing();
+    let (Some(first), Some(second), None) = (pairs.next(), pairs.next(), pairs.next()) else {
+        return false;
+    };
+    let (first_at, (a, b)) = first;
+    one.len() == other.len() && second == (first_at + 1, (b, a))
 }
 
 /// A third of a name may be wrong, at most four characters.
@@ -65,7 +73,8 @@ mod tests {
     fn slips_and_parts_are_near_and_strangers_are_not() {
         let known = ["token_file", "token_env", "url", "default_model"];
         assert_eq!(near("tokenfile", known), ["token_file"]);
-        assert_eq!(near("ulr", known), Vec::<&str>::new());
+        assert_eq!(near("ulr", known), ["url"]);
+        assert!(near("lur", known).is_empty());
         assert_eq!(near("urls", known), ["url"]);
         assert_eq!(near("token", known), ["token_env", "token_file"]);
         assert_eq!(near("Model", known), ["default_model"]);

@@ -16,6 +16,7 @@ mod toml;
 mod tools;
 mod upstream;
 mod url;
+mod whereabouts;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -78,8 +78,15 @@ pub(super) fn tools(source: &mut Source<'_>, flags: &Flags) -> Result<ToolsConfi
             source.note(TOOLS, shown, origin);
         }
     }
-    config.aliases = source.list(ALIASES, &[], |given| Ok(given.text.clone()))?;
+    config.aliases = source.list(ALIASES, &[], alias)?;
     Ok(config)
+}
+
+fn alias(given: &Given) -> Result<String, ConfigError> {
+    if given.text == ALIAS_SET {
+        return Ok(given.text.clone());
+    }
+    Err(given.wrong("is no set of aliases", format!("write {ALIAS_SET}")))
 }
 
 fn profile(given: &Given) -> Result<Profile, ConfigError> {
@@ -89,6 +96,8 @@ fn profile(given: &Given) -> Result<Profile, ConfigError> {
         .ok_or_else(|| given.wrong("is no profile", "type minimal, standard, full or classic"))
 }
 
+/// The names of LMStudio-MCP.
+const ALIAS_SET: &str = "lmstudio-mcp";
 const PROFILE: Setting =
     Setting { flag: "--profile", key: "tools.profile", variables: &["MCP_PROFILE"] };
 const TOOLS: Setting = Setting { flag: "--tools", key: "", variables: &["MCP_TOOLS"] };
