@@ -82,7 +82,8 @@ pub(super) fn upstreams(
     let named = named(source, flags)?;
     let single = single(source, flags);
     let named = decide(source, named, single)?;
-    let token = token(source, flags)?;
+    let is_used = named.iter().any(|(name, ..)| name.text == NAME_DEFAULT);
+    let token = token(source, flags, is_used)?;
     let model = source.optional(MODEL, flags.model.as_deref(), |given| Ok(given.text.clone()))?;
     let mut times = Vec::with_capacity(TIMES.len());
     for ((setting, default_s, _), flag) in TIMES.iter().zip([
@@ -223,7 +224,12 @@ fn number(given: &Given, least: usize) -> Result<usize, ConfigError> {
     })
 }
 
-fn token(source: &mut Source<'_>, flags: &Flags) -> Result<Option<Secret>, ConfigError> {
+/// The token of the server called `default`; `is_used` where there is one.
+fn token(
+    source: &mut Source<'_>,
+    flags: &Flags,
+    is_used: bool,
+) -> Result<Option<Secret>, ConfigError> {
     let file = source.given(TOKEN_FILE, flags.lm_studio_token_file.as_deref());
     let value = source.variable("LM_API_TOKEN");
     let (secret, origin) = match (file, value) {
@@ -237,7 +243,11 @@ fn token(source: &mut Source<'_>, flags: &Flags) -> Result<Option<Secret>, Confi
         (None, Some(value)) => (Some(Secret(value.text.trim().to_owned())), value.origin),
         (None, None) => (None, Origin::Default),
     };
-    let shown = if secret.is_some() { "set" } else { "not set" };
+    let shown = match secret {
+        Some(_) if is_used => "set",
+        Some(_) => "set, not used",
+        None => "not set",
+    };
     source.note(TOKEN_FILE, shown, origin);
     if secret.as_ref().is_some_and(|secret| !is_header_text(secret.expose())) {
         return Err(ConfigError::conflict(

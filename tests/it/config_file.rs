@@ -12,6 +12,8 @@ use local_llm_mcp::config::{
 
 use crate::cli::{everything, refused, row, run, succeeded};
 use crate::scratch::Scratch;
+use crate::support::program::Program;
+use crate::support::stand_in::{Script, StandIn};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/local-llm-mcp.toml");
 
@@ -165,6 +167,7 @@ fn several_model_servers_are_read_with_what_is_their_own() {
         Some(("lmstudio".to_owned(), "file, line 4".to_owned()))
     );
     assert_eq!(row(&rows, "lm-studio-url").unwrap().0, "not used");
+    assert_eq!(row(&rows, "lm-studio-token-file").unwrap().0, "set, not used");
     assert_eq!(row(&rows, "upstream").unwrap().0, "desk,nas");
 }
 
@@ -197,6 +200,22 @@ fn who_is_there_comes_from_one_place_and_the_file_adds_what_is_known_of_them() {
     assert!(both.contains("MCP_UPSTREAMS and LM_STUDIO_URL both say"), "{both}");
     let none = resolved(&scratch, "", &[], &[]).unwrap();
     assert_eq!(none.upstreams[0].url, "http://localhost:1234");
+}
+
+#[test]
+fn the_first_model_server_of_the_file_is_asked() {
+    let stand_in = StandIn::start(Script::default());
+    let scratch = Scratch::new();
+    let content = format!(
+        "[[upstream]]\nname = \"desk\"\nurl = \"{}\"\n[[upstream]]\nname = \"gone\"\n\
+         url = \"http://127.0.0.1:9\"\n",
+        stand_in.url()
+    );
+    scratch.put("local-llm-mcp.toml", content);
+    let mut program = Program::start_in(scratch, &[]);
+    let said = program.until(|line| line.starts_with("  upstream "));
+    let line = said.lines().last().unwrap();
+    assert!(line.contains(&stand_in.url()) && line.ends_with("LM Studio, 3 models"), "{line}");
 }
 
 #[test]
