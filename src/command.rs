@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth::{AuthError, Authenticator, Interfaces, Store, TokenSources, machine_name};
 use crate::cert::{self, CertError, Certificates, Made};
-use crate::config::{Command, Config, ConfigError, HTTPS_PORT_DEFAULT, TokenAction};
+use crate::config::{self, Command, Config, ConfigError, HTTPS_PORT_DEFAULT, TokenAction};
+use crate::tools::{self, Selection, UnknownTool};
 
 /// Does what was asked for. Errors: it cannot be done, and nothing was changed.
 pub fn run(command: &Command, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -38,6 +39,7 @@ pub fn check(config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
     };
     let authenticator = Authenticator::open(sources, config.home_open)?;
     config.check_exposure(authenticator.required())?;
+    tools::check(&selection(&config.tools))?;
     if let Some(files) = config.certificate.clone().filter(|_| config.has_https()) {
         Certificates::open_foreign(&files.cert, &files.key)?;
     }
@@ -45,6 +47,20 @@ pub fn check(config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
     let tokens = authenticator.tokens();
     writeln!(out, "\naccess: {home} without a token; tokens known: {tokens}")?;
     Ok(())
+}
+
+/// Which tools the settings show.
+pub(crate) fn selection(config: &config::ToolsConfig) -> Selection {
+    Selection {
+        profile: match config.profile {
+            config::Profile::Minimal => tools::Profile::Minimal,
+            config::Profile::Standard => tools::Profile::Standard,
+            config::Profile::Full => tools::Profile::Full,
+            config::Profile::Classic => tools::Profile::Classic,
+        },
+        enable: config.enable.clone(),
+        disable: config.disable.clone(),
+    }
 }
 
 /// Why a command did not do what was asked. The process ends with exit code 2.
@@ -55,6 +71,8 @@ pub enum CommandError {
     Config(ConfigError),
     /// The tokens cannot be read or changed.
     Auth(AuthError),
+    /// A tool is to be shown or hidden that there is not.
+    Tools(UnknownTool),
     /// The certificate cannot be made or used.
     Cert(CertError),
     /// Nobody reads what is printed.
@@ -66,6 +84,7 @@ impl fmt::Display for CommandError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Auth(error) => error.fmt(f),
+            Self::Tools(error) => error.fmt(f),
             Self::Cert(error) => error.fmt(f),
             Self::Output(error) => write!(f, "cannot print ({error})"),
         }
@@ -77,6 +96,7 @@ impl Error for CommandError {
         match self {
             Self::Config(error) => error.source(),
             Self::Auth(error) => error.source(),
+            Self::Tools(_) => None,
             Self::Cert(error) => error.source(),
             Self::Output(error) => Some(error),
         }
@@ -92,6 +112,12 @@ impl From<ConfigError> for CommandError {
 impl From<AuthError> for CommandError {
     fn from(error: AuthError) -> Self {
         Self::Auth(error)
+    }
+}
+
+impl From<UnknownTool> for CommandError {
+    fn from(error: UnknownTool) -> Self {
+        Self::Tools(error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the protocol asks of the house behind it: tools, resources, prompts, and how one is used.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -68,27 +69,29 @@ pub struct Resource {
 }
 
 /// One prompt as `prompts/list` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// `[A-Za-z0-9_.-]+`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// For display (since 2025-06-18).
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// For people.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// Its arguments, all of them strings.
-    pub arguments: &'static [PromptArgument],
+    pub arguments: Cow<'static, [PromptArgument]>,
 }
 
 /// One argument of a prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PromptArgument {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// For people.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// Without it the prompt is refused.
     pub required: bool,
+    /// Another name that is taken for it, without being shown.
+    pub also: Option<&'static str>,
 }
 
 /// What the house has; each is told to clients as a capability, so each must be true.

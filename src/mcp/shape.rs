@@ -126,7 +126,7 @@ pub(super) fn resource(resource: &Resource, uri: &str, revision: Revision) -> Va
 
 /// A prompt as `prompts/list` shows it.
 pub(super) fn prompt(prompt: &Prompt, revision: Revision) -> Value {
-    let mut shape = named(prompt.name, prompt.title, prompt.description, revision);
+    let mut shape = named(&prompt.name, &prompt.title, &prompt.description, revision);
     if !prompt.arguments.is_empty() {
         let arguments: Vec<Value> = prompt
             .arguments

@@ -52,9 +52,10 @@ pub(super) fn house_settings(limits: &Limits, random: fn() -> Option<[u8; 16]>) 
     }
 }
 
-pub(super) fn lane_limits(limits: &Limits) -> LaneLimits {
+/// `places` of the queues of all upstreams: each has a thread, so that their queues say who waits.
+pub(super) fn lane_limits(limits: &Limits, places: usize) -> LaneLimits {
     LaneLimits {
-        calls_running_max: limits.calls_running_max,
+        calls_running_max: (places + limits.calls_spare_max).max(1),
         calls_waiting_max: limits.calls_waiting_max,
         quick_calls_running_max: limits.quick_calls_running_max,
         quick_calls_waiting_max: limits.quick_calls_waiting_max,

@@ -128,7 +128,7 @@ fn raise_descriptors() -> u64 {
 
 /// Asks the upstream once and says what is there; the banner did not wait for it.
 fn probe(server: &Arc<Server>, cancel: &Cancel) -> Result<Worker, StartError> {
-    let upstream = Arc::clone(&server.upstream);
+    let upstream = Arc::clone(server.fleet.main());
     let cancel = cancel.clone();
     Worker::spawn("probe", PROBE_STACK_BYTES, move || {
         let found = upstream.probe(&cancel);

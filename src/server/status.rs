@@ -8,7 +8,7 @@ use crate::cert::Certificates;
 use crate::edge::Edge;
 use crate::session::{KeptSessions, Registry};
 use crate::transport::{Lanes, Streamable};
-use crate::upstream::Upstream;
+use crate::upstream::Fleet;
 
 /// What `/health` tells beside status and version.
 pub(super) struct Status {
@@ -17,7 +17,7 @@ pub(super) struct Status {
     pub(super) kept: Arc<KeptSessions>,
     pub(super) streamable: Arc<Streamable>,
     pub(super) lanes: Arc<Lanes>,
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) fleet: Arc<Fleet>,
     pub(super) certificates: Option<Arc<Certificates>>,
 }
 
@@ -28,7 +28,7 @@ impl Status {
         let sessions = self.registry.counts();
         let (kept, forgotten) = self.kept.counts();
         let (calls, refused) = self.lanes.counts();
-        let state = self.upstream.state();
+        let state = self.fleet.main().state();
         let error = state.last_error.map(|error| {
             json!({ "code": error.code, "message": error.text, "age_s": error.age.as_secs() })
         });
@@ -54,7 +54,7 @@ impl Status {
                 "requests": edge.exchanges, "refused": edge.refused,
             },
             "upstream": {
-                "url": self.upstream.base_url().as_str(),
+                "url": self.fleet.main().base_url().as_str(),
                 "kind": state.kind.map(|kind| kind.to_string()),
                 "reachable": state.reachable,
                 "last_success_age_s": state.last_success_age.map(|age| age.as_secs()),

@@ -48,7 +48,11 @@ pub(super) fn run(
     let arguments = Arguments::new(&call.arguments);
     let mut request = read(&arguments)?;
     let named = arguments.text("model")?;
-    let include_reasoning = arguments.flag("include_reasoning")?.unwrap_or(false);
+    let include_reasoning = arguments.flag("include_reasoning")?;
+    let defaults = toolbox.defaults();
+    let include_reasoning = include_reasoning.unwrap_or(defaults.include_reasoning);
+    request.max_tokens = request.max_tokens.or(defaults.max_tokens);
+    request.deadline = request.deadline.or(defaults.timeout);
     let mut pace = Pace::new(context.progress);
     pace.begin(Instant::now());
     request.beat = pace.beat();

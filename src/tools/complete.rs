@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::mcp::{Completion, Completions, Reference};
 use crate::tools::address;
-use crate::tools::prompts::{self, Values};
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{ModelList, ModelType};
 use crate::worker::lock;
@@ -14,11 +13,10 @@ use crate::worker::lock;
 /// The values that continue what was typed; none for what is not known.
 pub(super) fn complete(toolbox: &Toolbox, what: &Completion, cancel: &Cancel) -> Completions {
     let values = match &what.reference {
-        Reference::Prompt(name) => match prompts::values(name, &what.argument) {
-            Some(Values::ChatModel) => toolbox.names(true, cancel),
-            Some(Values::Words(words)) => words.iter().map(|word| (*word).to_owned()).collect(),
-            None => Vec::new(),
-        },
+        Reference::Prompt(name) if toolbox.all_prompts().wants_model(name, &what.argument) => {
+            toolbox.names(true, cancel)
+        }
+        Reference::Prompt(_) => Vec::new(),
         Reference::Resource(uri) if uri == address::MODEL && what.argument == "id" => {
             toolbox.names(false, cancel)
         }

@@ -3,6 +3,7 @@
 
 mod address;
 mod arguments;
+mod catalogue;
 mod chat;
 mod complete;
 mod list_models;
@@ -10,9 +11,12 @@ mod model_view;
 mod outcome;
 mod pace;
 mod pick;
+mod profile;
 mod prompts;
 mod resources;
 mod sight;
 mod toolbox;
 
-pub use toolbox::{Defaults, Facts, Toolbox};
+pub use profile::{Profile, Selection, UnknownTool};
+pub use prompts::OwnPrompt;
+pub use toolbox::{Defaults, Facts, Shown, Toolbox, check};

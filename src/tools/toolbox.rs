@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -13,8 +13,10 @@ use crate::mcp::{
 };
 use crate::tools::complete::{self, Names};
 use crate::tools::outcome::{Failure, failed};
+use crate::tools::profile::{Selection, UnknownTool};
+use crate::tools::prompts::{OwnPrompt, Prompts};
 use crate::tools::sight::{Seen, Sight};
-use crate::tools::{chat, list_models, prompts, resources};
+use crate::tools::{chat, list_models, resources};
 use crate::upstream::{Fleet, ModelList, Upstream, UpstreamError};
 
 /// What a call means that leaves something out.
@@ -22,6 +24,15 @@ use crate::upstream::{Fleet, ModelList, Upstream, UpstreamError};
 pub struct Defaults {
     /// The model of calls that name none; without it the upstream's list decides.
     pub model: Option<String>,
+    /// The most tokens of an answer; without it the upstream decides.
+    pub max_tokens: Option<u32>,
+    /// After this long an answer is what has come until then; without it as the upstream's own
+    /// limit says.
+    pub timeout: Option<Duration>,
+    /// Whether answers come with what the model thought.
+    pub include_reasoning: bool,
+    /// Whether conversations are kept between calls.
+    pub conversations: bool,
 }
 
 /// What resources tell that tools do not know.
@@ -31,29 +42,72 @@ pub struct Facts {
     pub config: Value,
 }
 
+/// What clients see of it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Which tools.
+    pub tools: Selection,
+    /// The owner's prompts, besides ours.
+    pub prompts: Vec<OwnPrompt>,
+    /// Longest prompt with its arguments filled in.
+    pub prompt_bytes_max: usize,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { tools: Selection::default(), prompts: Vec::new(), prompt_bytes_max: usize::MAX }
+    }
+}
+
+/// Whether every tool that is named exists. Errors: one does not.
+pub fn check(selection: &Selection) -> Result<(), UnknownTool> {
+    selection.check(ENTRIES.iter().map(|entry| entry.name))
+}
+
 /// Everything that the house offers, over its upstreams.
 pub struct Toolbox {
     fleet: Arc<Fleet>,
     defaults: Defaults,
     facts: Facts,
+    /// Those that are shown, and as clients see them, in the same order.
+    entries: Vec<&'static Entry>,
     tools: Vec<Tool>,
-    prompts: Vec<Prompt>,
+    prompts: Prompts,
     names: Names,
     seen: Seen,
 }
 
 impl Toolbox {
-    /// The tools over `fleet`.
+    /// The tools over `fleet`, those of the standard profile, and our prompts.
     #[must_use]
     pub fn new(fleet: Arc<Fleet>, defaults: Defaults, facts: Facts) -> Self {
-        Self {
+        let toolbox = Self {
             fleet,
             defaults,
             facts,
-            tools: ENTRIES.iter().map(|entry| (entry.describe)()).collect(),
-            prompts: prompts::list(),
+            entries: Vec::new(),
+            tools: Vec::new(),
+            prompts: Prompts::default(),
             names: Names::default(),
             seen: Seen::default(),
+        };
+        toolbox.filled(Shown::default())
+    }
+
+    /// The same with other tools, or more prompts. Errors: a tool is named that there is not.
+    pub fn showing(self, shown: Shown) -> Result<Self, UnknownTool> {
+        check(&shown.tools)?;
+        Ok(self.filled(shown))
+    }
+
+    fn filled(self, shown: Shown) -> Self {
+        let is_shown = |entry: &&Entry| shown.tools.shows(entry.name);
+        let entries: Vec<_> = ENTRIES.iter().filter(is_shown).collect();
+        Self {
+            tools: entries.iter().map(|entry| (entry.describe)()).collect(),
+            entries,
+            prompts: Prompts::new(shown.prompts, shown.prompt_bytes_max),
+            ..self
         }
     }
 
@@ -97,7 +151,12 @@ impl Toolbox {
 
     /// Every tool with arguments that show what it is for.
     pub(super) fn tools_with_examples(&self) -> impl Iterator<Item = (&Tool, Value)> {
-        self.tools.iter().zip(ENTRIES.iter().map(|entry| (entry.example)()))
+        self.tools.iter().zip(self.entries.iter().map(|entry| (entry.example)()))
+    }
+
+    /// The prompts, ours and the owner's.
+    pub(super) fn all_prompts(&self) -> &Prompts {
+        &self.prompts
     }
 
     /// What resources tell that tools do not know.
@@ -131,7 +190,8 @@ impl Service for Toolbox {
         call: &ToolCall,
         context: &CallContext<'_>,
     ) -> Result<Outcome<CallToolResult>, Unusable> {
-        let entry = ENTRIES
+        let entry = self
+            .entries
             .iter()
             .find(|entry| entry.name == call.name)
             .ok_or_else(|| Unusable::Tool(call.name.clone()))?;
@@ -168,7 +228,7 @@ impl Service for Toolbox {
     }
 
     fn prompts(&self) -> &[Prompt] {
-        &self.prompts
+        self.prompts.listed()
     }
 
     fn prompt(
@@ -177,7 +237,7 @@ impl Service for Toolbox {
         arguments: &Map<String, Value>,
         _context: &CallContext<'_>,
     ) -> Result<Outcome<PromptResult>, Unusable> {
-        prompts::fill(name, arguments).map(Outcome::Done)
+        self.prompts.fill(name, arguments).map(Outcome::Done)
     }
 
     fn complete(&self, completion: &Completion, context: &CallContext<'_>) -> Completions {

@@ -14,6 +14,8 @@ mod certificates;
 mod cli;
 /// Real clients, where they are installed.
 mod clients;
+/// The configuration file and the owner's prompts, through the real binary.
+mod config_file;
 /// The edge from outside: raw bytes over real sockets.
 mod edge;
 /// Random bytes against the strict parsers.

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     script: Script,
     variables: Vec<(String, String)>,
     limits: Limits,
+    /// Generations that run and that wait at the model server.
+    places: (usize, usize),
     /// Its state folder.
     pub(crate) scratch: Scratch,
 }
@@ -36,6 +38,7 @@ impl Plan {
             script: Script::default(),
             variables: Vec::new(),
             limits: Limits::default(),
+            places: (4, 16),
             scratch,
         };
         let folder = plan.scratch.path().to_str().unwrap().to_owned();
@@ -60,6 +63,18 @@ impl Plan {
         self
     }
 
+    /// One generation at a time, on the only thread there is for them.
+    pub(crate) fn alone(mut self) -> Self {
+        self.places = (1, 0);
+        self.limits(|limits| limits.calls_spare_max = 0)
+    }
+
+    /// How many generations run and wait at the model server.
+    pub(crate) fn places(mut self, running: usize, waiting: usize) -> Self {
+        self.places = (running, waiting);
+        self
+    }
+
     pub(crate) fn script(mut self, script: Script) -> Self {
         self.script = script;
         self
@@ -78,6 +93,9 @@ impl Plan {
         let flags: Flags = flags;
         let mut config = config::resolve(&flags, &environment).unwrap();
         config.limits = self.limits;
+        for upstream in &mut config.upstreams {
+            (upstream.concurrency, upstream.queue) = self.places;
+        }
         config
     }
 
