@@ -60,6 +60,7 @@ pub(crate) fn selection(config: &config::ToolsConfig) -> Selection {
         },
         enable: config.enable.clone(),
         disable: config.disable.clone(),
+        aliases: !config.aliases.is_empty(),
     }
 }
 

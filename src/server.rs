@@ -27,7 +27,7 @@ use crate::tools::{Defaults, Facts, OwnPrompt, Shown, Toolbox};
 use crate::transport::{House, Lanes, Stdio, StdioLimits};
 use crate::upstream::{BaseUrl, Fleet, Kind, Settings};
 
-use limits::{house_settings, kept_limits, lane_limits};
+use limits::{conversation_limits, house_settings, kept_limits, lane_limits};
 use network::{Ground, Network};
 use watch::{Look, Watch};
 
@@ -242,6 +242,9 @@ fn shown(config: &Config) -> Shown {
         tools: selection(&config.tools),
         prompts: own.collect(),
         prompt_bytes_max: config.limits.prompt_bytes_max,
+        conversations: conversation_limits(&config.limits),
+        session_models_max: config.limits.session_models_max,
+        random,
     }
 }
 

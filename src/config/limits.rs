@@ -69,6 +69,14 @@ pub struct Limits {
     pub quick_calls_running_max: usize,
     /// Such calls waiting.
     pub quick_calls_waiting_max: usize,
+    /// Conversations that are kept; the one that was not used for longest goes first.
+    pub conversations_max: usize,
+    /// The texts of one of them: no local model reads more at once.
+    pub conversation_bytes_max: usize,
+    /// From its last turn until a conversation is forgotten: a day's work.
+    pub conversation_idle_s_max: u64,
+    /// Sessions whose own default model is remembered; the oldest choice goes first.
+    pub session_models_max: usize,
     /// The configuration file: far more than every key with a page of comments.
     pub config_file_bytes_max: usize,
     /// Model servers: a home has a few, and each is asked again and again whether it is there.
@@ -121,6 +129,10 @@ impl Limits {
             quick_calls_alone_max: 32,
             quick_calls_running_max: 4,
             quick_calls_waiting_max: 64,
+            conversations_max: 64,
+            conversation_bytes_max: MIB,
+            conversation_idle_s_max: 24 * 3600,
+            session_models_max: 1024,
             config_file_bytes_max: 64 * KIB,
             upstreams_max: 16,
             prompts_max: 64,

@@ -113,6 +113,8 @@ pub struct Offer {
     pub logging: bool,
     /// Changes of the lists of tools, prompts and resources are announced.
     pub list_changed: bool,
+    /// Changes of the list of resources are announced.
+    pub resources_changed: bool,
 }
 
 /// A call as a client asked for it.
@@ -168,6 +170,10 @@ pub struct CallContext<'a> {
     pub log: Option<&'a dyn Log>,
     /// What the client can be asked for.
     pub client: ClientFeatures,
+    /// Who asks, as text that stays the same.
+    pub principal: &'a str,
+    /// The session of the call, where its revision has sessions; two principals never share one.
+    pub session: Option<&'a str>,
     /// What it was asked for in earlier rounds of this very call, and answered.
     pub inputs: &'a Inputs,
 }

@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use crate::edge::{EdgeLimits, WORKERS};
 use crate::session::{KeptLimits, SessionLimits};
+use crate::tools::ConversationLimits;
 use crate::transport::{HouseSettings, LaneLimits};
 
 pub(super) fn edge_limits(limits: &Limits) -> EdgeLimits {
@@ -49,6 +50,14 @@ pub(super) fn house_settings(limits: &Limits, random: fn() -> Option<[u8; 16]>) 
         outbox_events_max: limits.outbox_events_max,
         outbox_bytes_max: limits.outbox_bytes_max,
         random,
+    }
+}
+
+pub(super) fn conversation_limits(limits: &Limits) -> ConversationLimits {
+    ConversationLimits {
+        conversations_max: limits.conversations_max,
+        conversation_bytes_max: limits.conversation_bytes_max,
+        conversation_idle_s_max: limits.conversation_idle_s_max,
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Selection {
     pub enable: Vec<String>,
     /// Hidden all the same.
     pub disable: Vec<String>,
+    /// Shown also under the names that LMStudio-MCP gave them.
+    pub aliases: bool,
 }
 
 /// A set of tools.
@@ -45,6 +47,12 @@ impl Selection {
     pub(super) fn shows(&self, name: &str) -> bool {
         let holds = |list: &[String]| list.iter().any(|known| known == name);
         !holds(&self.disable) && (holds(&self.enable) || self.profile.shows(name))
+    }
+
+    /// Whether a tool is shown under a name of another server's.
+    pub(super) fn shows_alias(&self, name: &str) -> bool {
+        let holds = |list: &[String]| list.iter().any(|known| known == name);
+        !holds(&self.disable) && (holds(&self.enable) || self.aliases)
     }
 
     /// Errors: it names a tool that is not among `known`.
@@ -120,6 +128,7 @@ mod tests {
             profile: Profile::Minimal,
             enable: names(&["embed", "both"]),
             disable: names(&["chat", "both"]),
+            aliases: false,
         };
         let shown = ["list_models", "chat", "embed", "both"].map(|name| selection.shows(name));
         assert_eq!(shown, [true, false, true, false]);

@@ -12,12 +12,17 @@ use crate::mcp::{
     PromptResult, Resource, ResourceContents, Service, Tool, ToolCall, Unusable,
 };
 use crate::tools::complete::{self, Names};
-use crate::tools::outcome::{Failure, failed};
+use crate::tools::conversations::{ConversationLimits, Conversations};
+use crate::tools::entries::{ALIASES, ENTRIES, Run};
+use crate::tools::outcome::failed;
+use crate::tools::pick::Choices;
 use crate::tools::profile::{Selection, UnknownTool};
 use crate::tools::prompts::{OwnPrompt, Prompts};
+use crate::tools::resources;
 use crate::tools::sight::{Seen, Sight};
-use crate::tools::{chat, list_models, resources};
-use crate::upstream::{Fleet, ModelList, Upstream, UpstreamError};
+use crate::tools::spec::{self, Traits};
+use crate::tools::usage::Counters;
+use crate::upstream::{Fleet, Listed, UpstreamError};
 
 /// What a call means that leaves something out.
 #[derive(Clone, Debug, Default)]
@@ -51,17 +56,31 @@ pub struct Shown {
     pub prompts: Vec<OwnPrompt>,
     /// Longest prompt with its arguments filled in.
     pub prompt_bytes_max: usize,
+    /// How much is kept of conversations.
+    pub conversations: ConversationLimits,
+    /// Sessions whose own default model is remembered.
+    pub session_models_max: usize,
+    /// The system's random source, for the names of conversations.
+    pub random: fn() -> Option<[u8; 16]>,
 }
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { tools: Selection::default(), prompts: Vec::new(), prompt_bytes_max: usize::MAX }
+        Self {
+            tools: Selection::default(),
+            prompts: Vec::new(),
+            prompt_bytes_max: usize::MAX,
+            conversations: ConversationLimits::default(),
+            session_models_max: usize::MAX,
+            random: || None,
+        }
     }
 }
 
 /// Whether every tool that is named exists. Errors: one does not.
 pub fn check(selection: &Selection) -> Result<(), UnknownTool> {
-    selection.check(ENTRIES.iter().map(|entry| entry.name))
+    let aliases = ALIASES.iter().map(|alias| alias.name);
+    selection.check(ENTRIES.iter().map(|entry| entry.name).chain(aliases))
 }
 
 /// Everything that the house offers, over its upstreams.
@@ -69,10 +88,14 @@ pub struct Toolbox {
     fleet: Arc<Fleet>,
     defaults: Defaults,
     facts: Facts,
-    /// Those that are shown, and as clients see them, in the same order.
-    entries: Vec<&'static Entry>,
+    /// Those that are shown: how each runs, as clients see it, and an example; in the same order.
+    runs: Vec<Run>,
     tools: Vec<Tool>,
+    examples: Vec<Value>,
     prompts: Prompts,
+    conversations: Conversations,
+    choices: Choices,
+    usage: Counters,
     names: Names,
     seen: Seen,
 }
@@ -85,9 +108,13 @@ impl Toolbox {
             fleet,
             defaults,
             facts,
-            entries: Vec::new(),
+            runs: Vec::new(),
             tools: Vec::new(),
+            examples: Vec::new(),
             prompts: Prompts::default(),
+            conversations: Conversations::new(ConversationLimits::default(), || None),
+            choices: Choices::new(usize::MAX),
+            usage: Counters::default(),
             names: Names::default(),
             seen: Seen::default(),
         };
@@ -100,58 +127,71 @@ impl Toolbox {
         Ok(self.filled(shown))
     }
 
-    fn filled(self, shown: Shown) -> Self {
-        let is_shown = |entry: &&Entry| shown.tools.shows(entry.name);
-        let entries: Vec<_> = ENTRIES.iter().filter(is_shown).collect();
+    fn filled(mut self, shown: Shown) -> Self {
+        (self.runs, self.tools, self.examples) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in ENTRIES.iter().filter(|entry| shown.tools.shows(entry.name)) {
+            self.add(entry.name, entry.spec, entry.run);
+        }
+        for alias in ALIASES.iter().filter(|alias| shown.tools.shows_alias(alias.name)) {
+            if let Some(target) = ENTRIES.iter().find(|entry| entry.name == alias.means) {
+                self.add(alias.name, target.spec, alias.run.unwrap_or(target.run));
+            }
+        }
         Self {
-            tools: entries.iter().map(|entry| (entry.describe)()).collect(),
-            entries,
             prompts: Prompts::new(shown.prompts, shown.prompt_bytes_max),
+            conversations: Conversations::new(shown.conversations, shown.random),
+            choices: Choices::new(shown.session_models_max),
             ..self
         }
     }
 
-    /// Asks the upstream for its models and tells which resources have changed since the last look,
-    /// or since somebody first read one. Blocks as long as a list may take: 30 s.
+    fn add(&mut self, name: &'static str, spec: &'static str, run: Run) {
+        let traits = Traits {
+            several: self.fleet.upstreams().len() > 1,
+            conversations: self.defaults.conversations,
+        };
+        let tool = spec::common().and_then(|common| spec::tool(name, spec, &common, traits));
+        if let Some((tool, example)) = tool {
+            self.runs.push(run);
+            self.tools.push(tool);
+            self.examples.push(example);
+        }
+    }
+
+    /// Asks the upstreams for their models and tells what has changed since the last look, or since
+    /// somebody first read a resource. Blocks as long as a list may take: 30 s.
     #[must_use]
     pub fn look(&self, cancel: &Cancel) -> Vec<Change> {
-        match self.upstream().list_models(cancel) {
-            Err(UpstreamError::Cancelled) => Vec::new(),
-            outcome => self.seen.look(self.sight(outcome.as_deref())),
-        }
+        let lists = self.fleet.lists(cancel);
+        if cancel.is_fired() { Vec::new() } else { self.seen.look(Sight::of(&lists)) }
     }
 
-    /// The upstream's models, for somebody who reads a resource.
-    pub(super) fn list(&self, cancel: &Cancel) -> Result<Arc<ModelList>, Failure> {
-        let outcome = self.upstream().list_models(cancel);
-        if !matches!(outcome, Err(UpstreamError::Cancelled)) {
-            self.seen.begin(|| self.sight(outcome.as_deref()));
+    /// What the upstreams have, for somebody who reads a resource.
+    pub(super) fn lists(&self, cancel: &Cancel) -> Vec<Listed> {
+        let lists = self.fleet.lists(cancel);
+        let cancelled = |listed: &Listed| matches!(listed.models, Err(UpstreamError::Cancelled));
+        if !lists.iter().any(cancelled) {
+            self.seen.begin(|| Sight::of(&lists));
         }
-        Ok(outcome?)
+        lists
     }
 
-    fn sight(&self, outcome: Result<&ModelList, &UpstreamError>) -> Sight {
-        Sight {
-            models: outcome.cloned().map_err(UpstreamError::code),
-            reachable: self.upstream().state().reachable,
-        }
-    }
-
-    /// The ids of the models, or of those that chat; none while the upstream does not tell.
+    /// The ids of the models, or of those that chat; none while no upstream tells.
     pub(super) fn names(&self, chats_only: bool, cancel: &Cancel) -> Vec<String> {
         if let Some(names) = self.names.known(chats_only, Instant::now()) {
             return names;
         }
-        match self.upstream().list_models(cancel) {
-            Err(UpstreamError::Cancelled) => return Vec::new(),
-            outcome => self.names.keep(outcome.as_deref().ok(), Instant::now()),
+        let lists = self.fleet.lists(cancel);
+        if cancel.is_fired() {
+            return Vec::new();
         }
+        self.names.keep(&lists, Instant::now());
         self.names.known(chats_only, Instant::now()).unwrap_or_default()
     }
 
     /// Every tool with arguments that show what it is for.
     pub(super) fn tools_with_examples(&self) -> impl Iterator<Item = (&Tool, Value)> {
-        self.tools.iter().zip(self.entries.iter().map(|entry| (entry.example)()))
+        self.tools.iter().zip(self.examples.iter().cloned())
     }
 
     /// The prompts, ours and the owner's.
@@ -169,9 +209,19 @@ impl Toolbox {
         &self.fleet
     }
 
-    /// The default upstream.
-    pub(super) fn upstream(&self) -> &Upstream {
-        self.fleet.main()
+    /// The conversations that are kept.
+    pub(super) fn conversations(&self) -> &Conversations {
+        &self.conversations
+    }
+
+    /// The models that callers chose.
+    pub(super) fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
+    /// What was generated since the start.
+    pub(super) fn usage(&self) -> &Counters {
+        &self.usage
     }
 
     /// What a call means that leaves something out.
@@ -190,14 +240,11 @@ impl Service for Toolbox {
         call: &ToolCall,
         context: &CallContext<'_>,
     ) -> Result<Outcome<CallToolResult>, Unusable> {
-        let entry = self
-            .entries
-            .iter()
-            .find(|entry| entry.name == call.name)
-            .ok_or_else(|| Unusable::Tool(call.name.clone()))?;
-        let outcome = (entry.run)(self, call, context);
-        let upstream = self.upstream().base_url().as_str();
-        Ok(Outcome::Done(outcome.unwrap_or_else(|failure| failed(&failure, upstream))))
+        let at = self.tools.iter().position(|tool| tool.name == call.name);
+        let run = at.and_then(|at| self.runs.get(at));
+        let run = run.ok_or_else(|| Unusable::Tool(call.name.clone()))?;
+        let outcome = run(self, call, context);
+        Ok(Outcome::Done(outcome.unwrap_or_else(|failure| failed(&failure))))
     }
 
     fn offer(&self) -> Offer {
@@ -208,6 +255,7 @@ impl Service for Toolbox {
             completions: true,
             logging: true,
             list_changed: false,
+            resources_changed: true,
         }
     }
 
@@ -216,7 +264,8 @@ impl Service for Toolbox {
     }
 
     fn templates(&self) -> &[Resource] {
-        resources::TEMPLATES
+        let kept = usize::from(self.defaults.conversations);
+        resources::TEMPLATES.get(..=kept).unwrap_or_default()
     }
 
     fn read(
@@ -224,7 +273,7 @@ impl Service for Toolbox {
         uri: &str,
         context: &CallContext<'_>,
     ) -> Result<Outcome<Vec<ResourceContents>>, Unusable> {
-        resources::read(self, uri, context.cancel).map(Outcome::Done)
+        resources::read(self, uri, context).map(Outcome::Done)
     }
 
     fn prompts(&self) -> &[Prompt] {
@@ -253,23 +302,3 @@ impl fmt::Debug for Toolbox {
             .finish_non_exhaustive()
     }
 }
-
-type Run = fn(&Toolbox, &ToolCall, &CallContext<'_>) -> Result<CallToolResult, Failure>;
-
-/// One line a tool.
-struct Entry {
-    name: &'static str,
-    describe: fn() -> Tool,
-    example: fn() -> Value,
-    run: Run,
-}
-
-const ENTRIES: &[Entry] = &[
-    Entry {
-        name: list_models::NAME,
-        describe: list_models::describe,
-        example: list_models::example,
-        run: list_models::run,
-    },
-    Entry { name: chat::NAME, describe: chat::describe, example: chat::example, run: chat::run },
-];

@@ -41,6 +41,9 @@ mod support;
 mod transcripts;
 
 /// The model server behind us: its kinds, its failures, and stopping it.
+mod tools_analyze;
+mod tools_generate;
+mod tools_manage;
 mod upstream;
 mod upstream_engine;
 mod upstream_fleet;

@@ -43,6 +43,8 @@ fn with_context<T>(log: Option<&dyn Log>, run: impl FnOnce(&CallContext<'_>) -> 
         progress: None,
         log,
         client: ClientFeatures::default(),
+        principal: "home",
+        session: None,
         inputs: &Inputs::default(),
     })
 }
@@ -69,7 +71,7 @@ fn complete(toolbox: &Toolbox, reference: Reference, argument: &str, value: &str
 fn every_resource_that_is_listed_can_be_read() {
     let stand_in = StandIn::start(Script::default());
     for toolbox in [toolbox(&stand_in.url()), alone()] {
-        assert_eq!(toolbox.resources().len(), 4);
+        assert_eq!(toolbox.resources().len(), 5);
         for resource in toolbox.resources() {
             assert!(read(&toolbox, resource.uri).is_object(), "{}", resource.uri);
         }
@@ -351,15 +353,46 @@ fn a_filled_prompt_has_a_limit_that_is_named() {
     assert!(error["message"].as_str().unwrap().contains("prompt_bytes_max (1000)"), "{error}");
 }
 
+const STANDARD: &[&str] = &[
+    "list_models",
+    "get_model_info",
+    "chat",
+    "local_reasoning",
+    "private_analysis",
+    "secure_rewrite",
+    "code_analysis",
+    "template_completion",
+    "set_default_model",
+    "embed",
+    "load_model",
+    "unload_model",
+    "server_status",
+];
+const FULL: &[&str] = &["complete", "continue_conversation", "download_model", "download_status"];
+const CLASSIC: &[&str] = &[
+    "list_models",
+    "get_model_info",
+    "local_reasoning",
+    "private_analysis",
+    "secure_rewrite",
+    "code_analysis",
+    "template_completion",
+    "set_default_model",
+];
+
 #[test]
 fn a_profile_and_single_tools_decide_what_is_seen_and_what_can_be_called() {
     for (variables, expected) in [
-        (&[][..], &["list_models", "chat"][..]),
+        (&[][..], STANDARD),
         (&[("MCP_PROFILE", "minimal")], &["list_models", "chat"]),
-        (&[("MCP_PROFILE", "Full")], &["list_models", "chat"]),
-        (&[("MCP_PROFILE", "classic")], &["list_models"]),
-        (&[("MCP_PROFILE", "classic"), ("MCP_TOOLS", "+chat,-list_models")], &["chat"]),
-        (&[("MCP_TOOLS", "-chat")], &["list_models"]),
+        (&[("MCP_PROFILE", "Full")], &[STANDARD, FULL].concat()),
+        (&[("MCP_PROFILE", "classic")], CLASSIC),
+        (&[("MCP_PROFILE", "minimal"), ("MCP_TOOLS", "+embed,-list_models")], &["chat", "embed"]),
+        (&[("MCP_PROFILE", "minimal"), ("MCP_TOOLS", "-chat")], &["list_models"]),
+        (
+            &[("MCP_PROFILE", "minimal"), ("MCP_TOOLS", "+health_check")],
+            &["list_models", "chat", "health_check"],
+        ),
     ] {
         let plan = variables.iter().fold(Plan::new(), |plan, (name, value)| plan.set(name, value));
         let house = plan.start();
@@ -435,7 +468,10 @@ fn a_look_tells_what_has_changed_since_the_one_before() {
     assert!(changes.contains(&changed("local://status")), "{changes:?}");
     assert!(changes.contains(&changed(&format!("local://models/{MODEL}"))), "{changes:?}");
     assert!(!changes.contains(&changed(&format!("local://models/{OTHER}"))), "{changes:?}");
+    assert!(!changes.contains(&Change::ResourcesList), "{changes:?}");
     drop(stand_in);
-    assert!(look().contains(&changed("local://status")));
+    let changes = look();
+    assert!(changes.contains(&changed("local://status")), "{changes:?}");
+    assert!(changes.contains(&Change::ResourcesList), "{changes:?}");
     assert!(look().is_empty());
 }

@@ -24,6 +24,7 @@ pub(crate) struct Plan {
     script: Script,
     variables: Vec<(String, String)>,
     limits: Limits,
+    changes: Vec<fn(&mut Config)>,
     /// Generations that run and that wait at the model server.
     places: (usize, usize),
     /// Its state folder.
@@ -38,6 +39,7 @@ impl Plan {
             script: Script::default(),
             variables: Vec::new(),
             limits: Limits::default(),
+            changes: Vec::new(),
             places: (4, 16),
             scratch,
         };
@@ -60,6 +62,12 @@ impl Plan {
 
     pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
+        self
+    }
+
+    /// What only a configuration file says.
+    pub(crate) fn with(mut self, change: fn(&mut Config)) -> Self {
+        self.changes.push(change);
         self
     }
 
@@ -95,6 +103,9 @@ impl Plan {
         config.limits = self.limits;
         for upstream in &mut config.upstreams {
             (upstream.concurrency, upstream.queue) = self.places;
+        }
+        for change in &self.changes {
+            change(&mut config);
         }
         config
     }

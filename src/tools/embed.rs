@@ -1,0 +1,91 @@
+//! The tool `embed`.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::mcp::{CallContext, CallToolResult, Content, Structured, ToolCall};
+use crate::tools::arguments::{Arguments, Unusable, wrong};
+use crate::tools::outcome::Failure;
+use crate::tools::pace::Pace;
+use crate::tools::toolbox::Toolbox;
+use crate::upstream::EmbedRequest;
+
+/// Turns texts into vectors, some at a time, so that there is progress to tell.
+pub(super) fn run(
+    toolbox: &Toolbox,
+    call: &ToolCall,
+    context: &CallContext<'_>,
+) -> Result<CallToolResult, Failure> {
+    let arguments = Arguments::new(&call.arguments);
+    let input = input(&arguments)?;
+    let dimensions = arguments.integer("dimensions", 1, DIMENSIONS_MAX)?;
+    let mut request = EmbedRequest {
+        upstream: arguments.text("upstream")?.map(str::to_owned),
+        model: arguments.text("model")?.map(str::to_owned),
+        input: Vec::new(),
+        dimensions: dimensions.and_then(|number| u32::try_from(number).ok()),
+    };
+    let mut pace = Pace::new(context.progress);
+    pace.begin(std::time::Instant::now());
+    let count = input.len();
+    let mut all = Shown::default();
+    for part in input.chunks(PART) {
+        request.input = part.iter().map(|text| (*text).to_owned()).collect();
+        let mut some = toolbox.fleet().embed(&request, context.cancel)?;
+        all.embeddings.append(&mut some.vectors);
+        // The other parts go where the first one went.
+        request.upstream = Some(some.upstream.clone());
+        all.upstream = some.upstream;
+        all.model = some.model;
+        let tokens = some.prompt_tokens.unwrap_or(0);
+        all.usage.prompt_tokens = all.usage.prompt_tokens.saturating_add(tokens);
+        let done = all.embeddings.len();
+        pace.done(done, count, &format!("{done} of {count} texts"));
+    }
+    all.dimensions = all.embeddings.first().map_or(0, Vec::len);
+    let (number, model) = (all.dimensions, &all.model);
+    let s = if count == 1 { "" } else { "s" };
+    let text = format!("{count} vector{s} of {number} dimensions from {model}.");
+    let json = serde_json::to_string(&all).ok();
+    Ok(CallToolResult {
+        content: vec![Content::Text(text)],
+        structured: json.and_then(Structured::from_json),
+        is_error: false,
+    })
+}
+
+fn input<'a>(arguments: &Arguments<'a>) -> Result<Vec<&'a str>, Unusable> {
+    let name = if arguments.value("input").is_some() { "input" } else { "text" };
+    if let Ok(text) = arguments.needed(name) {
+        return Ok(vec![text]);
+    }
+    let entries = arguments.list(name)?.ok_or_else(|| arguments.missing("input"))?;
+    if entries.is_empty() || entries.len() > INPUTS_MAX {
+        let problem = format!("must have 1 to {INPUTS_MAX} entries");
+        return Err(Unusable::new(arguments.path_of(name), problem));
+    }
+    let text = |(entry, path): (&'a Value, String)| {
+        entry.as_str().ok_or_else(|| wrong(path, "a string", entry))
+    };
+    entries.into_iter().map(text).collect()
+}
+
+#[derive(Default, Serialize)]
+struct Shown {
+    model: String,
+    upstream: String,
+    dimensions: usize,
+    embeddings: Vec<Vec<f32>>,
+    usage: Usage,
+}
+
+#[derive(Default, Serialize)]
+struct Usage {
+    prompt_tokens: u32,
+}
+
+/// The answer of more is larger than clients take.
+const INPUTS_MAX: usize = 256;
+const DIMENSIONS_MAX: i64 = 65_536;
+/// A slow machine does as many well within a progress beat.
+const PART: usize = 32;
