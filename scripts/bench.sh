@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Measures the release binary, on /sse and on /mcp, beside other MCP servers in one run, over TLS, and prints the figures as
-# ratios: size, cold start, memory, speed of list_models, processor time while idle.
+# Measures the release binary, on /mcp and on /sse, beside other MCP servers in one run, over TLS, and prints the figures as
+# ratios: size, cold start, memory, speed of list_models and ping, processor time while idle.
 #
 #   scripts/bench.sh             beside the TypeScript SDK's HTTP+SSE server (needs node and npm)
-#   scripts/bench.sh --rmcp      beside an rmcp server too (builds it: several minutes)
+#   scripts/bench.sh --rmcp      beside rmcp in its fastest form and with sessions instead (builds it: several minutes)
+#   scripts/bench.sh --http      on plain http, the calls alone
 #   scripts/bench.sh --quick     one short round, to see that it runs; its figures mean little
 #
 # Figures of one run compare with each other, not with those of another machine or another day.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=3 call_seconds=3 idle_seconds=15 rmcp=
+rounds=4 call_seconds=1.5 idle_seconds=15 rmcp= scheme=https plain=false
 for option; do
   case $option in
     --quick) rounds=1 call_seconds=1 idle_seconds=3 ;;
     --rmcp) rmcp=yes ;;
+    --http) scheme=http plain=true ;;
     *) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
   esac
 done
@@ -25,7 +27,7 @@ mkdir -p "$work"
 
 echo 'building' >&2
 cargo build --quiet --release --locked --bins --example stand_in --example bench_load
-if ! cmp -s benches/peers/typescript/package-lock.json "$work/typescript/package-lock.json"; then
+if [[ ! $rmcp ]] && ! cmp -s benches/peers/typescript/package-lock.json "$work/typescript/package-lock.json"; then
   rm -rf "$work/typescript"
   mkdir "$work/typescript"
   cp benches/peers/typescript/package*.json "$work/typescript"
@@ -34,29 +36,31 @@ if ! cmp -s benches/peers/typescript/package-lock.json "$work/typescript/package
     exit 1
   }
 fi
-cp benches/peers/typescript/server.mjs "$work/typescript/"
+[[ $rmcp ]] || cp benches/peers/typescript/server.mjs "$work/typescript/"
 if [[ $rmcp ]]; then
   CARGO_TARGET_DIR=$work/rmcp cargo build --quiet --release --locked --manifest-path benches/peers/rmcp/Cargo.toml
 fi
 
-environment='{"PORT": "{port}", "HOST": "127.0.0.1", "LM_STUDIO_URL": "{upstream}",
-  "HTTPS_CERT_PATH": "{certificate}", "HTTPS_KEY_PATH": "{key}", "MCP_TRANSPORT": "https", "MCP_STATE_DIR": "{folder}"}'
-
-server() { # NAME TRANSPORT PATH BINARY COMMAND…
-  local name=$1 transport=$2 path=$3 binary=$4 words
-  shift 4
+server() { # NAME TRANSPORT PATH BINARY MORE-ENVIRONMENT COMMAND…
+  local name=$1 transport=$2 path=$3 binary=$4 more=$5 words certificate=
+  shift 5
   words=$(printf ', "%s"' "$@")
-  printf '{"name": "%s", "transport": "%s", "path": "%s", "binary": %s, "command": [%s], "environment": %s}' \
-    "$name" "$transport" "$path" "$binary" "${words#, }" "$environment"
+  [[ $scheme == http ]] || certificate='"HTTPS_CERT_PATH": "{certificate}", "HTTPS_KEY_PATH": "{key}", '
+  printf '{"name": "%s", "transport": "%s", "path": "%s", "binary": %s, "command": [%s], "plain": %s, "environment": {%s%s%s}}' \
+    "$name" "$transport" "$path" "$binary" "${words#, }" "$plain" "$more" "$certificate" \
+    "\"PORT\": \"{port}\", \"HOST\": \"127.0.0.1\", \"LM_STUDIO_URL\": \"{upstream}\", \"MCP_TRANSPORT\": \"$scheme\", \"MCP_STATE_DIR\": \"{folder}\""
 }
 
 ours=$target/release/local-llm-mcp
-servers=$(server local-llm-mcp sse /sse "\"$ours\"" "$ours")
-servers+=,$(server 'the same on /mcp' streamable /mcp "\"$ours\"" "$ours")
-servers+=,$(server 'TypeScript SDK' sse /sse null node "$work/typescript/server.mjs")
+servers=$(server 'local-llm-mcp on /mcp' streamable /mcp "\"$ours\"" '' "$ours")
 if [[ $rmcp ]]; then
-  servers+=,$(server rmcp streamable /mcp "\"$work/rmcp/release/baseline-rmcp\"" "$work/rmcp/release/baseline-rmcp")
+  peer=$work/rmcp/release/baseline-rmcp
+  servers+=,$(server 'rmcp, JSON' streamable /mcp "\"$peer\"" '"BASELINE_JSON": "1", ' "$peer")
+  servers+=,$(server 'rmcp, sessions' streamable /mcp "\"$peer\"" '' "$peer")
+else
+  servers+=,$(server 'TypeScript SDK' sse /sse null '' node "$work/typescript/server.mjs")
 fi
+servers+=,$(server 'local-llm-mcp on /sse' sse /sse "\"$ours\"" '' "$ours")
 
 cat >"$work/plan.json" <<JSON
 {"rounds": $rounds, "call_seconds": $call_seconds, "idle_seconds": $idle_seconds, "folder": "$work",

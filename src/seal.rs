@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,10 +16,13 @@ use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::files::{self, Problem};
+use crate::worker::lock;
 
 /// Signs and recognizes text with HMAC-SHA256 under one key of 256 bits.
 pub struct Seal {
     key: Key,
+    /// The keys of the few purposes that there are, since every request may need one.
+    derived: Mutex<Vec<(String, Key)>>,
 }
 
 impl Seal {
@@ -77,12 +81,18 @@ impl Seal {
     }
 
     fn new(key: &[u8; KEY_BYTES]) -> Self {
-        Self { key: Key::new(HMAC_SHA256, key) }
+        Self { key: Key::new(HMAC_SHA256, key), derived: Mutex::default() }
     }
 
-    /// A key of its own for each purpose, so that no two can be confused however they are spelled.
+    /// A key of its own for each purpose, of which this program has a handful, so that no two can be confused however they are spelled.
     fn key_for(&self, purpose: &str) -> Key {
-        Key::new(HMAC_SHA256, sign(&self.key, purpose.as_bytes()).as_ref())
+        let mut derived = lock(&self.derived);
+        if let Some((_, key)) = derived.iter().find(|(known, _)| known == purpose) {
+            return key.clone();
+        }
+        let key = Key::new(HMAC_SHA256, sign(&self.key, purpose.as_bytes()).as_ref());
+        derived.push((purpose.to_owned(), key.clone()));
+        key
     }
 }
 

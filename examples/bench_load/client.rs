@@ -8,7 +8,7 @@ use crate::tls::Identity;
 use crate::wire::{Head, Wire};
 
 /// The two ways of carrying sessions over HTTP.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
     /// HTTP+SSE of revision 2024-11-05: answers come on the event stream.
@@ -24,7 +24,8 @@ pub(crate) struct Place<'a> {
     pub(crate) path: &'a str,
     pub(crate) transport: Transport,
     pub(crate) model: &'a str,
-    pub(crate) identity: &'a Identity,
+    /// `None`: plain HTTP.
+    pub(crate) identity: Option<&'a Identity>,
 }
 
 /// One initialized session.
@@ -73,6 +74,13 @@ impl<'a> Session<'a> {
         } else {
             Err(format!("list_models answered: {answer}").into())
         }
+    }
+
+    /// Asks for nothing.
+    pub(crate) fn ping(&mut self) -> Outcome<()> {
+        let answer = self.request("ping", &json!({}))?;
+        let fits = answer.contains(r#""result":{}"#);
+        if fits { Ok(()) } else { Err(format!("ping answered: {answer}").into()) }
     }
 
     /// Closes what only messages need and keeps the stream, which a Streamable HTTP session opens for it.

@@ -4,11 +4,11 @@ use std::fmt;
 
 /// Named values of one server in one round, in the order in which they were measured.
 #[derive(Debug, Default)]
-pub(crate) struct Figures(Vec<(&'static str, f64)>);
+pub(crate) struct Figures(Vec<(String, f64)>);
 
 impl Figures {
-    pub(crate) fn set(&mut self, name: &'static str, value: f64) {
-        self.0.push((name, value));
+    pub(crate) fn set(&mut self, name: impl Into<String>, value: f64) {
+        self.0.push((name.into(), value));
     }
 }
 
@@ -32,11 +32,11 @@ impl Table {
         }
     }
 
-    fn rows(&self) -> Vec<&'static str> {
+    fn rows(&self) -> Vec<&str> {
         let mut rows = Vec::new();
         for (name, _) in self.rounds.iter().flatten().flat_map(|figures| &figures.0) {
-            if !rows.contains(name) {
-                rows.push(*name);
+            if !rows.contains(&name.as_str()) {
+                rows.push(name.as_str());
             }
         }
         rows
@@ -47,7 +47,7 @@ impl Table {
         let mut values: Vec<f64> = rounds
             .iter()
             .flat_map(|figures| &figures.0)
-            .filter(|(name, _)| *name == row)
+            .filter(|(name, _)| name == row)
             .map(|(_, value)| *value)
             .collect();
         values.sort_by(f64::total_cmp);

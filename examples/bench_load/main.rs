@@ -1,4 +1,4 @@
-//! Compares MCP servers over TLS in one run: `bench_load PLAN.json`, as `scripts/bench.sh` writes it.
+//! Compares MCP servers in one run: `bench_load PLAN.json`, as `scripts/bench.sh` writes it.
 //!
 //! Starts each server of the plan in turn, beside one stand-in model server, and prints a table of
 //! medians with ratios to the plan's first server. Linux only: it reads `/proc`.
@@ -52,6 +52,9 @@ struct Subject {
     command: Vec<String>,
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// Whether it serves plain HTTP, which is measured for its calls only.
+    #[serde(default)]
+    plain: bool,
     /// The program file whose size counts, when it is one file.
     binary: Option<PathBuf>,
 }

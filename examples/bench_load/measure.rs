@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use crate::client::{Place, Session};
+use crate::client::{Place, Session, Transport};
 use crate::figures::Figures;
 use crate::process::{Running, free_port, watch_for};
 use crate::tls::Identity;
@@ -22,11 +22,14 @@ impl Bench<'_> {
     /// Measures everything once, each group with a fresh process.
     pub(crate) fn round(&self) -> Outcome<Figures> {
         let mut figures = Figures::default();
-        if let Some(binary) = &self.subject.binary {
+        if let Some(binary) = self.subject.binary.as_ref().filter(|_| !self.subject.plain) {
             figures.set("program, MiB", std::fs::metadata(binary)?.len() as f64 / MIB);
         }
         self.start_and_calls(&mut figures).map_err(|error| self.named(&error))?;
-        self.idle_sessions(&mut figures).map_err(|error| self.named(&error))?;
+        if !self.subject.plain {
+            self.kept_connections(&mut figures).map_err(|error| self.named(&error))?;
+            self.idle_sessions(&mut figures).map_err(|error| self.named(&error))?;
+        }
         Ok(figures)
     }
 
@@ -40,18 +43,52 @@ impl Bench<'_> {
         watch_for(SETTLE);
         figures.set("idle RSS, MiB", server.resident_kib()? / 1024.0);
         let call_time = Duration::from_secs_f64(self.plan.call_seconds);
-        closed_loop(place, CLIENTS, call_time)?;
-        let one = closed_loop(place, 1, call_time)?;
-        figures.set("one client, p50 ms", millis(one.percentile(50)));
-        let before = server.processor_time()?;
-        let many = closed_loop(place, CLIENTS, call_time)?;
-        let spent = server.processor_time()? - before;
-        figures.set("16 clients, calls/s", many.per_second());
-        figures.set("16 clients, p99 ms", millis(many.percentile(99)));
-        figures.set(
-            "server CPU per call, µs",
-            spent.as_secs_f64() * 1e6 / many.latencies.len() as f64,
-        );
+        closed_loop(place, CLIENTS, call_time, Call::ListModels)?;
+        for (call, what) in [(Call::ListModels, "list_models"), (Call::Ping, "ping")] {
+            let one = closed_loop(place, 1, call_time, call)?;
+            figures.set(format!("{what}, one client, calls/s"), one.per_second());
+            figures.set(format!("{what}, one client, p50 ms"), millis(one.percentile(50)));
+            figures.set(format!("{what}, one client, p99 ms"), millis(one.percentile(99)));
+            let before = server.processor_time()?;
+            let many = closed_loop(place, CLIENTS, call_time, call)?;
+            let spent = server.processor_time()? - before;
+            let spent = spent.as_secs_f64() * 1e6 / many.latencies.len() as f64;
+            figures.set(format!("{what}, 16 clients, calls/s"), many.per_second());
+            figures.set(format!("{what}, 16 clients, p99 ms"), millis(many.percentile(99)));
+            figures.set(format!("{what}, server CPU per call, µs"), spent);
+        }
+        Ok(())
+    }
+
+    /// What a connection costs that was used and waits for the next request, and a session without one.
+    fn kept_connections(&self, figures: &mut Figures) -> Outcome<()> {
+        if self.subject.transport != Transport::Streamable {
+            return Ok(());
+        }
+        let (server, place) = self.start()?;
+        let used = || -> Outcome<Session<'_>> {
+            let mut session = Session::open(place)?;
+            session.list_models()?;
+            Ok(session)
+        };
+        for _ in 0..4 {
+            used()?;
+        }
+        watch_for(SETTLE);
+        let empty = server.resident_kib()?;
+        let kept = (0..SESSIONS).map(|_| used()).collect::<Outcome<Vec<_>>>()?;
+        watch_for(SETTLE);
+        let full = server.resident_kib()?;
+        figures.set("RSS per kept connection at 64, KiB", (full - empty) / SESSIONS as f64);
+        drop(kept);
+        watch_for(SETTLE);
+        let before = server.resident_kib()?;
+        for _ in 0..ABANDONED {
+            used()?;
+        }
+        watch_for(SETTLE);
+        let after = server.resident_kib()?;
+        figures.set("RSS per abandoned session, KiB", (after - before) / ABANDONED as f64);
         Ok(())
     }
 
@@ -95,7 +132,7 @@ impl Bench<'_> {
             path: &self.subject.path,
             transport: self.subject.transport,
             model: &self.plan.model,
-            identity: self.identity,
+            identity: (!self.subject.plain).then_some(self.identity),
         };
         loop {
             match Session::open(place) {
@@ -117,6 +154,13 @@ impl Bench<'_> {
     }
 }
 
+/// What a client does over and over.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    ListModels,
+    Ping,
+}
+
 /// The times of all calls of a loop, sorted.
 struct Calls {
     latencies: Vec<Duration>,
@@ -135,13 +179,13 @@ impl Calls {
 }
 
 /// Each client, with its own session, calls again as soon as it has its answer.
-fn closed_loop(place: Place<'_>, clients: usize, time: Duration) -> Outcome<Calls> {
+fn closed_loop(place: Place<'_>, clients: usize, time: Duration, call: Call) -> Outcome<Calls> {
     let mut sessions = (0..clients).map(|_| Session::open(place)).collect::<Outcome<Vec<_>>>()?;
     let (start, begun) = (Barrier::new(clients), Instant::now());
     let mut latencies = std::thread::scope(|scope| {
         let loops: Vec<_> = sessions
             .iter_mut()
-            .map(|session| scope.spawn(|| calls_of_one(session, &start, time)))
+            .map(|session| scope.spawn(|| calls_of_one(session, &start, time, call)))
             .collect();
         let mut all = Vec::new();
         for running in loops {
@@ -158,6 +202,7 @@ fn calls_of_one(
     session: &mut Session<'_>,
     start: &Barrier,
     time: Duration,
+    call: Call,
 ) -> Outcome<Vec<Duration>> {
     let mut latencies = Vec::new();
     start.wait();
@@ -167,7 +212,10 @@ fn calls_of_one(
         if sent >= end {
             return Ok(latencies);
         }
-        session.list_models()?;
+        match call {
+            Call::ListModels => session.list_models()?,
+            Call::Ping => session.ping()?,
+        }
         latencies.push(sent.elapsed());
     }
 }
@@ -178,6 +226,7 @@ fn millis(time: Duration) -> f64 {
 
 const CLIENTS: usize = 16;
 const SESSIONS: usize = 64;
+const ABANDONED: usize = 1000;
 const MIB: f64 = 1024.0 * 1024.0;
 /// After a start, and after sessions were opened, until memory is read.
 const SETTLE: Duration = Duration::from_millis(500);

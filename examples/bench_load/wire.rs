@@ -1,6 +1,6 @@
-//! One HTTP/1.1 connection over TLS, blocking, with bodies read line by line as event streams need it.
+//! One HTTP/1.1 connection, plain or over TLS, blocking, with bodies read line by line as event streams need it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,38 @@ use crate::tls::Identity;
 
 /// A connection and where in the current reply's body it stands.
 pub(crate) struct Wire {
-    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+    stream: BufReader<Link>,
     body: Body,
+}
+
+enum Link {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Link {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(session) => session.read(buffer),
+        }
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(session) => session.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(session) => session.flush(),
+        }
+    }
 }
 
 /// What the head of a reply said.
@@ -31,13 +61,20 @@ enum Body {
 }
 
 impl Wire {
-    /// Connects and shakes hands at the first write.
-    pub(crate) fn open(port: u16, identity: &Identity) -> Outcome<Self> {
+    /// Connects, and under TLS shakes hands at the first write. Without an identity it is plain.
+    pub(crate) fn open(port: u16, identity: Option<&Identity>) -> Outcome<Self> {
         let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let session = ClientConnection::new(Arc::clone(&identity.client), identity.name.clone())?;
-        Ok(Self { stream: BufReader::new(StreamOwned::new(session, socket)), body: Body::Ended })
+        let link = match identity {
+            None => Link::Plain(socket),
+            Some(identity) => {
+                let (client, name) = (Arc::clone(&identity.client), identity.name.clone());
+                let session = ClientConnection::new(client, name)?;
+                Link::Tls(Box::new(StreamOwned::new(session, socket)))
+            }
+        };
+        Ok(Self { stream: BufReader::new(link), body: Body::Ended })
     }
 
     /// Sends a request in one write and reads the head of its reply.

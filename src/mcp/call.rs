@@ -139,7 +139,7 @@ impl Dispatcher {
     /// The reply with a result that was made elsewhere.
     #[must_use]
     pub fn finish(id: &RequestId, result: &CallToolResult, revision: Revision) -> Response {
-        Response::result(id, &shape::call_result(result, revision))
+        Response { text: shape::call_reply(id, result, revision), error: None }
     }
 
     /// The reply to a call that no lane takes: a tool's failure is a result.
@@ -150,6 +150,7 @@ impl Dispatcher {
         }
         let text = result.content.iter().find_map(|content| match content {
             Content::Text(text) => Some(text.clone()),
+            Content::Json(json) => Some(json.json().to_owned()),
             _ => None,
         });
         let error = RpcError::new(ErrorCode::INTERNAL_ERROR, text.unwrap_or_default());

@@ -1,14 +1,20 @@
 //! What travels inside results: content blocks, resource contents, prompt messages.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
+
+use super::writing::quoted;
 
 /// One block of a result's `content`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Plain text.
     Text(String),
+    /// The text of structured content, for clients that read text alone.
+    Json(Structured),
     /// A picture, its bytes in base64.
     Image {
         /// Standard base64.
@@ -51,33 +57,60 @@ pub enum ResourceBody {
 }
 
 /// `structuredContent`, written once: as it stands here it goes out, whatever the transport.
-#[derive(Clone, Debug)]
-pub struct Structured(Box<RawValue>);
+#[derive(Clone)]
+pub struct Structured(Arc<Written>);
+
+struct Written {
+    json: String,
+    /// The same as a JSON string, for what is sent more than once.
+    quoted: OnceLock<String>,
+}
 
 impl Structured {
-    /// JSON text that is known to be an object. `None`: it is no JSON.
-    #[must_use]
-    pub fn from_json(text: String) -> Option<Self> {
-        RawValue::from_string(text).ok().map(Self)
+    /// Writes an object. Errors: it holds a map with keys that are no text.
+    pub fn write<T: Serialize + ?Sized>(object: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(object).map(Self::of)
+    }
+
+    fn of(json: String) -> Self {
+        Self(Arc::new(Written { json, quoted: OnceLock::new() }))
     }
 
     /// The JSON as it goes out.
     #[must_use]
-    pub fn raw(&self) -> &RawValue {
-        &self.0
+    pub fn json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// The JSON as the JSON string that a text holds.
+    pub(super) fn quoted(&self) -> &str {
+        self.0.quoted.get_or_init(|| quoted(&self.0.json))
     }
 
     /// The JSON as a value, for whoever wants to look into it.
     #[must_use]
     pub fn value(&self) -> Value {
-        serde_json::from_str(self.0.get()).unwrap_or_default()
+        serde_json::from_str(self.json()).unwrap_or_default()
     }
 }
 
+impl fmt::Debug for Structured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Structured").field(&self.json()).finish()
+    }
+}
+
+impl PartialEq for Structured {
+    fn eq(&self, other: &Self) -> bool {
+        self.json() == other.json()
+    }
+}
+
+impl Eq for Structured {}
+
 impl From<Value> for Structured {
     fn from(value: Value) -> Self {
-        // A value is always JSON.
-        Self(serde_json::value::to_raw_value(&value).unwrap_or_default())
+        Self::of(value.to_string())
     }
 }
 

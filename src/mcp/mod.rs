@@ -18,6 +18,7 @@ mod round;
 mod service;
 mod shape;
 mod volume;
+mod writing;
 
 pub use bulletin::{Bulletin, Change, Filter, Reader};
 pub use call::{Call, Conversation, Peer, ProgressToken, Work};

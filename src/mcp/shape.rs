@@ -1,13 +1,15 @@
 //! Results as each revision knows them. The one place that knows which field came when.
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::content::Structured;
-use super::content::{CallToolResult, Completions, Content, PromptResult, ResourceContents};
+use super::content::{
+    CallToolResult, Completions, Content, PromptResult, ResourceContents, Structured,
+};
+use super::jsonrpc::RequestId;
 use super::revision::Revision;
 use super::service::{Offer, Prompt, Resource, Tool};
+use super::writing::Writing;
 
 /// `serverInfo.name`.
 pub const SERVER_NAME: &str = "local-llm-mcp";
@@ -154,20 +156,6 @@ fn named(name: &str, title: &str, description: &str, revision: Revision) -> Map<
     shape
 }
 
-/// The result of `tools/call`, as it is written.
-#[derive(Debug, Serialize)]
-pub(super) struct CallResult<'a> {
-    content: Vec<Block<'a>>,
-    #[serde(rename = "structuredContent", skip_serializing_if = "Option::is_none")]
-    structured: Option<&'a RawValue>,
-    #[serde(rename = "isError", skip_serializing_if = "std::ops::Not::not")]
-    is_error: bool,
-    #[serde(rename = "resultType", skip_serializing_if = "Option::is_none")]
-    result_type: Option<&'static str>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Value>,
-}
-
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 enum Block<'a> {
@@ -180,6 +168,7 @@ enum Block<'a> {
 fn block(content: &Content, revision: Revision) -> Block<'_> {
     match content {
         Content::Text(text) => Block::Text { text },
+        Content::Json(json) => Block::Text { text: json.json() },
         Content::Image { data, mime_type } => Block::Image { data, mime_type },
         // A type that a client does not know would make it refuse the whole result.
         Content::Audio { .. } if !revision.has_annotations() => {
@@ -190,17 +179,52 @@ fn block(content: &Content, revision: Revision) -> Block<'_> {
     }
 }
 
-/// The result of `tools/call`.
-pub(super) fn call_result(result: &CallToolResult, revision: Revision) -> CallResult<'_> {
+/// The reply with the result of `tools/call`, written in one pass: of all that goes out it is what
+/// is the longest and comes most often.
+pub(super) fn call_reply(id: &RequestId, result: &CallToolResult, revision: Revision) -> String {
     let structured = result.structured.as_ref().filter(|_| revision.has_structured_results());
-    let modern = revision.is_modern();
-    CallResult {
-        content: result.content.iter().map(|content| block(content, revision)).collect(),
-        structured: structured.map(Structured::raw),
-        is_error: result.is_error,
-        result_type: modern.then_some(COMPLETE),
-        meta: modern.then(|| meta(revision)),
+    let structured = structured.map_or("", Structured::json);
+    let texts = result.content.iter().map(|content| match content {
+        Content::Text(text) => text.len() + text.len() / 4,
+        Content::Json(json) => json.quoted().len(),
+        _ => 0,
+    });
+    let mut out = Writing::new(structured.len() + texts.sum::<usize>());
+    out.put(r#"{"jsonrpc":"2.0","id":"#);
+    out.value(id);
+    out.put(r#","result":{"content":["#);
+    for (n, content) in result.content.iter().enumerate() {
+        out.put(if n == 0 { "" } else { "," });
+        match (content, block(content, revision)) {
+            (Content::Json(json), _) => {
+                out.put(TEXT_BEGINS);
+                out.put(json.quoted());
+                out.put("}");
+            }
+            (_, Block::Text { text }) => {
+                out.put(TEXT_BEGINS);
+                out.text(text);
+                out.put("}");
+            }
+            (_, other) => out.value(&other),
+        }
     }
+    out.put("]");
+    if !structured.is_empty() {
+        out.put(r#","structuredContent":"#);
+        out.put(structured);
+    }
+    if result.is_error {
+        out.put(r#","isError":true"#);
+    }
+    if revision.is_modern() {
+        out.put(r#","resultType":"#);
+        out.text(COMPLETE);
+        out.put(r#","_meta":"#);
+        out.value(&meta(revision));
+    }
+    out.put("}}");
+    out.done()
 }
 
 /// The result of `resources/read`.
@@ -241,3 +265,5 @@ pub(super) fn completions(found: &Completions, revision: Revision) -> Value {
     complete(&mut result, revision, None);
     Value::Object(result)
 }
+
+const TEXT_BEGINS: &str = r#"{"type":"text","text":"#;

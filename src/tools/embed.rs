@@ -1,5 +1,7 @@
 //! The tool `embed`.
 
+use std::time::Instant;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use crate::tools::arguments::{Arguments, Unusable, wrong};
 use crate::tools::outcome::Failure;
 use crate::tools::pace::Pace;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::EmbedRequest;
+use crate::upstream::{ChatEvent, EmbedRequest};
 
 /// Turns texts into vectors, some at a time, so that there is progress to tell.
 pub(super) fn run(
@@ -24,14 +26,17 @@ pub(super) fn run(
         model: arguments.text("model")?.map(str::to_owned),
         input: Vec::new(),
         dimensions: dimensions.and_then(|number| u32::try_from(number).ok()),
+        beat: None,
     };
     let mut pace = Pace::new(context.progress);
-    pace.begin(std::time::Instant::now());
+    pace.begin(Instant::now());
+    request.beat = pace.beat();
     let count = input.len();
     let mut all = Shown::default();
     for part in input.chunks(PART) {
         request.input = part.iter().map(|text| (*text).to_owned()).collect();
-        let mut some = toolbox.fleet().embed(&request, context.cancel)?;
+        let mut on = |event: ChatEvent<'_>| pace.hear(event, Instant::now());
+        let mut some = toolbox.fleet().embed(&request, context.cancel, &mut on)?;
         all.embeddings.append(&mut some.vectors);
         // The other parts go where the first one went.
         request.upstream = Some(some.upstream.clone());
@@ -46,10 +51,9 @@ pub(super) fn run(
     let (number, model) = (all.dimensions, &all.model);
     let s = if count == 1 { "" } else { "s" };
     let text = format!("{count} vector{s} of {number} dimensions from {model}.");
-    let json = serde_json::to_string(&all).ok();
     Ok(CallToolResult {
         content: vec![Content::Text(text)],
-        structured: json.and_then(Structured::from_json),
+        structured: Structured::write(&all).ok(),
         is_error: false,
     })
 }

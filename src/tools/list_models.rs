@@ -1,5 +1,7 @@
 //! The tool `list_models`.
 
+use std::sync::{Arc, Mutex};
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,7 +12,8 @@ use crate::tools::outcome::{Failure, data};
 use crate::tools::pick::default_of;
 use crate::tools::survey::Survey;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::{Model, ModelState, ModelType};
+use crate::upstream::{Model, ModelList, ModelState, ModelType};
+use crate::worker::lock;
 
 /// Asks the upstreams and shows what they have.
 pub(super) fn run(
@@ -26,17 +29,59 @@ pub(super) fn run(
     let with_metadata = arguments.flag("includeMetadata")?.unwrap_or(true);
     let survey = Survey::take(toolbox, arguments.text("upstream")?, context.cancel)?;
     let default_model = default_of(&survey, toolbox, context);
+    let asked = Asked { only, loaded_only, with_metadata, default_model };
+    if let Some(result) = toolbox.shown().again(&survey, &asked) {
+        return Ok(result);
+    }
+    let default_model = asked.default_model.as_deref();
     let shown = |(_, model): &(&str, &Model)| {
         only.is_none_or(|only| model.model_type == only)
             && (!loaded_only || model.state == ModelState::Loaded)
     };
-    let view = |(upstream, model)| show(model, upstream, default_model.as_deref(), with_metadata);
-    Ok(data(&Shown {
+    let view = |(upstream, model)| show(model, upstream, default_model, with_metadata);
+    let result = data(&Shown {
         models: survey.models().filter(shown).map(view).collect(),
-        default_model: default_model.as_deref(),
+        default_model,
         summary: Summary::of(&survey),
         unavailable: survey.unavailable(),
-    }))
+    });
+    if survey.failures.is_empty() {
+        toolbox.shown().keep(survey.lists, asked, &result);
+    }
+    Ok(result)
+}
+
+/// What a call wants to see, and what it would be answered by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    only: Option<ModelType>,
+    loaded_only: bool,
+    with_metadata: bool,
+    default_model: Option<String>,
+}
+
+type Lists = Vec<(String, Arc<ModelList>)>;
+
+/// What was shown last: lists seldom change, and clients ask for them again and again.
+#[derive(Debug, Default)]
+pub(super) struct LastShown(Mutex<Option<(Lists, Asked, CallToolResult)>>);
+
+impl LastShown {
+    /// The same result for the same lists.
+    fn again(&self, survey: &Survey, asked: &Asked) -> Option<CallToolResult> {
+        let last = lock(&self.0);
+        let (shown, before, result) = last.as_ref()?;
+        let same = shown
+            .iter()
+            .zip(&survey.lists)
+            .all(|(one, other)| one.0 == other.0 && Arc::ptr_eq(&one.1, &other.1));
+        let all_same = same && survey.failures.is_empty() && shown.len() == survey.lists.len();
+        (all_same && before == asked).then(|| result.clone())
+    }
+
+    fn keep(&self, lists: Lists, asked: Asked, result: &CallToolResult) {
+        *lock(&self.0) = Some((lists, asked, result.clone()));
+    }
 }
 
 #[derive(Serialize)]

@@ -64,10 +64,10 @@ impl From<Failed> for Failure {
 
 /// A result whose text is the data itself; it is written once.
 pub(super) fn data<T: Serialize>(data: &T) -> CallToolResult {
-    match serde_json::to_string(data) {
-        Ok(text) => CallToolResult {
-            structured: Structured::from_json(text.clone()),
-            content: vec![Content::Text(text)],
+    match Structured::write(data) {
+        Ok(structured) => CallToolResult {
+            content: vec![Content::Json(structured.clone())],
+            structured: Some(structured),
             is_error: false,
         },
         // Only a map with keys that are no text, or a float that is no number, fails.

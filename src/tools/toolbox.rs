@@ -14,6 +14,7 @@ use crate::mcp::{
 use crate::tools::complete::{self, Names};
 use crate::tools::conversations::{ConversationLimits, Conversations};
 use crate::tools::entries::{ALIASES, ENTRIES, Run};
+use crate::tools::list_models::LastShown;
 use crate::tools::outcome::failed;
 use crate::tools::pick::Choices;
 use crate::tools::profile::{Selection, UnknownTool};
@@ -98,6 +99,7 @@ pub struct Toolbox {
     usage: Counters,
     names: Names,
     seen: Seen,
+    shown: LastShown,
 }
 
 impl Toolbox {
@@ -117,6 +119,7 @@ impl Toolbox {
             usage: Counters::default(),
             names: Names::default(),
             seen: Seen::default(),
+            shown: LastShown::default(),
         };
         toolbox.filled(Shown::default())
     }
@@ -202,6 +205,11 @@ impl Toolbox {
     /// What resources tell that tools do not know.
     pub(super) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// What `list_models` showed last.
+    pub(super) fn shown(&self) -> &LastShown {
+        &self.shown
     }
 
     /// Every upstream.

@@ -115,8 +115,11 @@ impl Upstream {
         let begun = Instant::now();
         let until = begun + LIST_TIME_MAX.min(self.settings.limits.call);
         let limits = self.settings.limits;
-        let mut survey = Survey { exchange: &self.exchange, limits, cancel, until, beat, on_beat };
+        let seen = self.record.seen();
+        let mut survey =
+            Survey { exchange: &self.exchange, limits, cancel, until, beat, on_beat, seen };
         let outcome = self.survey(&mut survey, begun);
+        self.record.saw(survey.seen);
         self.record.note(self.name(), &outcome);
         outcome
     }
@@ -128,7 +131,6 @@ impl Upstream {
     ) -> Result<Arc<ModelList>, UpstreamError> {
         if let Some(kind) = self.record.kind() {
             if let Some(list) = survey.again(kind)? {
-                let list = Arc::new(list);
                 self.record.found(&list, None, begun.elapsed());
                 return Ok(list);
             }
@@ -137,7 +139,7 @@ impl Upstream {
         }
         *lock(&self.without) = Without::default();
         let found = survey.detect(self.settings.kind)?;
-        let list = Arc::new(found.list);
+        let list = found.list;
         self.record.found(&list, Some(found.version), begun.elapsed());
         Ok(list)
     }

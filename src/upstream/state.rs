@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::models::{Kind, ModelList};
 use crate::upstream::queue::Load;
+use crate::upstream::survey::Seen;
 use crate::worker::lock;
 
 /// A snapshot, as `/health` shows it.
@@ -108,6 +109,16 @@ impl Record {
         known.models = Some(Arc::clone(list));
     }
 
+    /// What the look before read.
+    pub(super) fn seen(&self) -> Option<Arc<Seen>> {
+        lock(&self.0).seen.clone()
+    }
+
+    /// What a look read.
+    pub(super) fn saw(&self, seen: Option<Arc<Seen>>) {
+        lock(&self.0).seen = seen;
+    }
+
     /// Forgets the kind.
     pub(super) fn forget_kind(&self) {
         lock(&self.0).kind = None;
@@ -165,6 +176,8 @@ struct Known {
     version: Option<String>,
     latency: Option<Duration>,
     list: Option<(Arc<ModelList>, Instant)>,
+    /// How it was written.
+    seen: Option<Arc<Seen>>,
     /// The newest list, however old.
     models: Option<Arc<ModelList>>,
     success: Option<Instant>,

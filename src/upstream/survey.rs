@@ -3,6 +3,7 @@
 //! A kind is known by the one field that only it has, never by the HTTP status: LM Studio
 //! answers 200 to paths that it does not know.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -27,18 +28,29 @@ pub(super) struct Survey<'a> {
     /// How often `on_beat` is called while the server is silent.
     pub(super) beat: Option<Duration>,
     pub(super) on_beat: &'a mut dyn FnMut(),
+    /// What the look before read, and then what this one did.
+    pub(super) seen: Option<Arc<Seen>>,
+}
+
+/// A list as it came and what it says: one that comes again is not read again.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// As which kind of server's it was read.
+    kind: Kind,
+    bytes: Vec<u8>,
+    list: Arc<ModelList>,
 }
 
 /// What was found.
 pub(super) struct Found {
-    pub(super) list: ModelList,
+    pub(super) list: Arc<ModelList>,
     /// As the server writes it, where it does.
     pub(super) version: Option<String>,
 }
 
 /// What came back for a list.
 enum Listed {
-    Models(ModelList),
+    Models(Arc<ModelList>),
     /// The server has this list, but not now or not for us.
     Failed(UpstreamError),
     /// The server is of another kind.
@@ -86,7 +98,7 @@ impl Survey<'_> {
     }
 
     /// The list of a server whose kind is known; `None` when another server answers there now.
-    pub(super) fn again(&mut self, kind: Kind) -> Result<Option<ModelList>, UpstreamError> {
+    pub(super) fn again(&mut self, kind: Kind) -> Result<Option<Arc<ModelList>>, UpstreamError> {
         match self.list_as(kind)? {
             Listed::Models(list) => Ok(Some(list)),
             Listed::Failed(error) => Err(error),
@@ -142,8 +154,7 @@ impl Survey<'_> {
     /// Asks in one shape. Errors: there was no answer at all.
     fn list_as(&mut self, kind: Kind) -> Result<Listed, UpstreamError> {
         let Reply { status, body } = self.get(kind.list_path())?;
-        if let Some(mut list) = read_list(kind, &body) {
-            self.complete(&mut list)?;
+        if let Some(list) = self.read(kind, &body)? {
             return Ok(Listed::Models(list));
         }
         let token_sent = self.exchange.sends_token();
@@ -164,27 +175,28 @@ impl Survey<'_> {
         Ok(if unknown { Listed::OtherShape(error) } else { Listed::Failed(error) })
     }
 
-    /// What the list itself does not say.
-    fn complete(&mut self, list: &mut ModelList) -> Result<(), UpstreamError> {
-        let by = |owner: &str| {
-            !list.models.is_empty()
-                && list.models.iter().all(|model| model.publisher.as_deref() == Some(owner))
-        };
-        match list.kind {
-            Kind::Ollama => {
-                let running = self.get("/api/ps")?;
-                ollama::mark_loaded(list, &running.body);
-            }
-            Kind::OpenAiCompatible if by("vllm") => {
-                list.kind = Kind::Vllm;
-                for model in &mut list.models {
-                    model.state = ModelState::Loaded;
-                    model.context_length = model.max_context_length;
-                }
-            }
-            _ => {}
+    /// Reads a list, and asks for what it does not say itself. Nothing: it is none of this kind.
+    fn read(&mut self, kind: Kind, body: &[u8]) -> Result<Option<Arc<ModelList>>, UpstreamError> {
+        // Ollama says in a second answer what is loaded.
+        let parts = kind == Kind::Ollama;
+        if !parts && let Some(list) = self.seen_before(kind, body) {
+            return Ok(Some(list));
         }
-        Ok(())
+        let Some(mut list) = read_list(kind, body) else { return Ok(None) };
+        let running = if parts { self.get("/api/ps")?.body } else { Vec::new() };
+        let bytes = [body, &running].concat();
+        if let Some(list) = self.seen_before(kind, &bytes) {
+            return Ok(Some(list));
+        }
+        complete(&mut list, &running);
+        let list = Arc::new(list);
+        self.seen = Some(Arc::new(Seen { kind, bytes, list: Arc::clone(&list) }));
+        Ok(Some(list))
+    }
+
+    fn seen_before(&self, kind: Kind, bytes: &[u8]) -> Option<Arc<ModelList>> {
+        let seen = self.seen.as_ref()?;
+        (seen.kind == kind && seen.bytes == bytes).then(|| Arc::clone(&seen.list))
     }
 
     fn get(&mut self, path: &str) -> Result<Reply, UpstreamError> {
@@ -193,6 +205,25 @@ impl Survey<'_> {
         let call = Call::new(self.cancel, limits, self.beat);
         let _entered = call.enter();
         self.exchange.get(path, &call, self.on_beat)
+    }
+}
+
+/// What the list itself does not say; `running` is what Ollama has in memory.
+fn complete(list: &mut ModelList, running: &[u8]) {
+    let by = |owner: &str| {
+        !list.models.is_empty()
+            && list.models.iter().all(|model| model.publisher.as_deref() == Some(owner))
+    };
+    match list.kind {
+        Kind::Ollama => ollama::mark_loaded(list, running),
+        Kind::OpenAiCompatible if by("vllm") => {
+            list.kind = Kind::Vllm;
+            for model in &mut list.models {
+                model.state = ModelState::Loaded;
+                model.context_length = model.max_context_length;
+            }
+        }
+        _ => {}
     }
 }
 

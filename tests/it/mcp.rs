@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use crate::scratch::eventually;
 use crate::support::client::{Client, Got, JSON, SOON, Stream};
 use crate::support::house::{House, Plan};
 use crate::support::stand_in::{Delta, Script, Stall};
@@ -431,6 +432,22 @@ fn listeners_are_limited_by_name() {
     let second = house.client().stream("POST", "/mcp", &fields, &body);
     assert!(second.head.text().contains("listens_max"), "{}", second.head.text());
     assert_eq!(second.head.json()["error"]["code"], -32603);
+}
+
+#[test]
+fn abandoned_sessions_are_forgotten_after_their_time_and_their_ids_stay_good() {
+    let house = Plan::new().limits(|limits| limits.session_idle_s_max = 1).start();
+    let kept = || house.health()["mcp"]["kept_sessions"].as_u64();
+    let mut talks: Vec<Talk> = (0..50).map(|_| Talk::open(&house.client(), "2025-11-25")).collect();
+    for talk in &mut talks {
+        let set = talk.ask("logging/setLevel", &json!({ "level": "debug" }));
+        assert_eq!(set["result"], json!({}));
+    }
+    // A stream that somebody reads keeps its session.
+    let _standing = talks[0].get("");
+    assert!(kept() > Some(1), "{:?}", kept());
+    eventually("the others are forgotten", || kept() == Some(1));
+    assert_eq!(talks[1].ask("ping", &json!({}))["result"], json!({}));
 }
 
 #[test]

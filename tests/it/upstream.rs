@@ -87,8 +87,11 @@ fn call_with(
 }
 
 fn text(result: &CallToolResult) -> &str {
-    let Content::Text(text) = &result.content[0] else { panic!("{result:?}") };
-    text
+    match &result.content[0] {
+        Content::Text(text) => text,
+        Content::Json(json) => json.json(),
+        _ => panic!("{result:?}"),
+    }
 }
 
 /// The data of a failure: text only, since clients hold structured content against the schema

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test expects and does not find fails it")]
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use local_llm_mcp::cancel::{Cancel, Reason};
@@ -262,4 +263,20 @@ fn settings_that_cannot_be_told_apart_or_read_are_refused() {
     private.ca_file = Some("/nowhere/ca.pem".into());
     let error = Fleet::new(vec![private]).unwrap_err();
     assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+}
+
+#[test]
+fn a_list_that_has_not_changed_is_asked_for_again_but_read_once() {
+    for kind in [Kind::LmStudio, Kind::Ollama] {
+        let stand_in = StandIn::start(Script { kind, ..Script::default() });
+        let fleet = Fleet::new(vec![named("desk", &stand_in.url())]).unwrap();
+        let look = || fleet.main().list_models(&Cancel::new()).unwrap();
+        let (first, second) = (look(), look());
+        assert!(Arc::ptr_eq(&first, &second), "{kind:?}");
+        assert!(stand_in.counts().lists >= 2, "{kind:?}");
+        stand_in.play(Script { kind, loaded: false, ..Script::default() });
+        let third = look();
+        assert!(!Arc::ptr_eq(&second, &third), "{kind:?}");
+        assert_ne!(second, third, "{kind:?}");
+    }
 }

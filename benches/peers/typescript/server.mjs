@@ -1,7 +1,8 @@
 // The benchmark's baseline: `list_models` on the TypeScript SDK's own HTTP+SSE server, over TLS.
-// Settings come from the environment: PORT, LM_STUDIO_URL, HTTPS_CERT_PATH, HTTPS_KEY_PATH.
+// Settings come from the environment: PORT, LM_STUDIO_URL, and HTTPS_CERT_PATH with HTTPS_KEY_PATH; without them it speaks plain http.
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:https';
+import http from 'node:http';
+import https from 'node:https';
 import express from 'express';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { SSEServerTransport } from '@modelcontextprotocol/sdk/server/sse.js';
@@ -34,4 +35,7 @@ app.post('/messages', async (request, response) => {
   else response.sendStatus(404);
 });
 
-createServer({ cert: readFileSync(HTTPS_CERT_PATH), key: readFileSync(HTTPS_KEY_PATH) }, app).listen(Number(PORT), '127.0.0.1');
+const server = HTTPS_CERT_PATH
+  ? https.createServer({ cert: readFileSync(HTTPS_CERT_PATH), key: readFileSync(HTTPS_KEY_PATH) }, app)
+  : http.createServer(app);
+server.listen(Number(PORT), '127.0.0.1');

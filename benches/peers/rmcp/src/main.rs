@@ -1,7 +1,8 @@
-//! The benchmark's second baseline: `list_models` on rmcp in its default form (Streamable HTTP with
-//! sessions, on axum), over TLS with TCP_NODELAY.
+//! The benchmark's second baseline: `list_models` on rmcp (Streamable HTTP on axum), with TCP_NODELAY,
+//! in its default form with sessions, or in its fastest, without sessions and with plain JSON answers.
 //!
-//! Settings come from the environment: PORT, LM_STUDIO_URL, HTTPS_CERT_PATH, HTTPS_KEY_PATH.
+//! Settings come from the environment: PORT, LM_STUDIO_URL, BASELINE_JSON for the fastest form, and
+//! HTTPS_CERT_PATH with HTTPS_KEY_PATH, or MCP_TRANSPORT=http.
 
 use std::env;
 use std::error::Error;
@@ -22,13 +23,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
         http: reqwest::Client::new(),
         models: format!("{}/v1/models", env::var("LM_STUDIO_URL")?),
     };
+    let json = env::var_os("BASELINE_JSON").is_some();
     let service = StreamableHttpService::new(
         move || Ok(baseline.clone()),
         Arc::new(LocalSessionManager::default()),
-        StreamableHttpServerConfig::default(),
+        StreamableHttpServerConfig::default()
+            .with_legacy_session_mode(!json)
+            .with_json_response(json),
     );
     let app = axum::Router::new().nest_service("/mcp", service);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, env::var("PORT")?.parse()?));
+    if env::var("MCP_TRANSPORT").is_ok_and(|transport| transport == "http") {
+        let acceptor = NoDelayAcceptor::new();
+        axum_server::bind(address).acceptor(acceptor).serve(app.into_make_service()).await?;
+        return Ok(());
+    }
     let tls =
         RustlsConfig::from_pem_file(env::var("HTTPS_CERT_PATH")?, env::var("HTTPS_KEY_PATH")?)
             .await?;
