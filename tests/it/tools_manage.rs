@@ -252,6 +252,18 @@ fn the_names_of_lmstudio_mcp_work_on_request() {
 }
 
 #[test]
+fn models_that_come_and_go_are_announced() {
+    let mut house = Plan::new().start();
+    let mut session = open(&house);
+    session.ask("resources/read", &json!({ "uri": "local://models" }));
+    session.ask("resources/subscribe", &json!({ "uri": "local://usage" }));
+    drop(house.stand_in.take());
+    // The next look is a few seconds away, and the stream has a comment at most before it.
+    let told = session.message();
+    assert_eq!(told["method"], "notifications/resources/list_changed", "{told}");
+}
+
+#[test]
 fn what_was_generated_is_counted() {
     let (_house, mut session) = full(Script::default());
     session.call("chat", &json!({ "message": "a" }));
