@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::mcp::{CallContext, CallToolResult};
 use crate::tools::arguments::Unusable;
 use crate::tools::generate::{Engine, generation};
-use crate::tools::outcome::{Failure, told};
+use crate::tools::outcome::{Failure, object, told};
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{ChatRequest, Message, Role};
 use crate::worker::lock;
@@ -99,9 +99,9 @@ impl Conversations {
                 Role::User => "user",
                 Role::Assistant => "assistant",
             };
-            json!({ "role": role, "content": turn.content })
+            object!({ "role": role, "content": turn.content.as_str() })
         };
-        Some(json!({
+        Some(object!({
             "id": id,
             "model": kept.model,
             "upstream": kept.upstream,

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::Arguments;
-use crate::tools::outcome::{Failure, data};
+use crate::tools::outcome::{Failure, data, object};
 use crate::tools::pace::Pace;
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::Download;
@@ -52,16 +52,16 @@ pub(super) fn status(
 }
 
 fn shown(download: &Download) -> Value {
-    json!({
-        "job_id": download.job_id,
-        "status": download.status,
-        "upstream": download.upstream,
+    object!({
+        "job_id": download.job_id.as_deref(),
+        "status": download.status.as_str(),
+        "upstream": download.upstream.as_str(),
         "total_size_bytes": download.total_size_bytes,
         "downloaded_bytes": download.downloaded_bytes,
         "bytes_per_second": download.bytes_per_second,
         "percent": download.percent(),
         "eta_s": download.eta().map(|eta| eta.as_secs()),
-        "error": download.error,
+        "error": download.error.as_deref(),
     })
 }
 

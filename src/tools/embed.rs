@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::mcp::{CallContext, CallToolResult, Content, Structured, ToolCall};
 use crate::tools::arguments::{Arguments, Unusable, wrong};
-use crate::tools::outcome::Failure;
+use crate::tools::outcome::{Failure, object};
 use crate::tools::pace::Pace;
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{ChatEvent, EmbedRequest};
@@ -32,30 +31,30 @@ pub(super) fn run(
     pace.begin(Instant::now());
     request.beat = pace.beat();
     let count = input.len();
-    let mut all = Shown::default();
+    let (mut vectors, mut model, mut tokens) = (Vec::with_capacity(count), String::new(), 0_u32);
     for part in input.chunks(PART) {
         request.input = part.iter().map(|text| (*text).to_owned()).collect();
         let mut on = |event: ChatEvent<'_>| pace.hear(event, Instant::now());
         let mut some = toolbox.fleet().embed(&request, context.cancel, &mut on)?;
-        all.embeddings.append(&mut some.vectors);
+        vectors.append(&mut some.vectors);
         // The other parts go where the first one went.
-        request.upstream = Some(some.upstream.clone());
-        all.upstream = some.upstream;
-        all.model = some.model;
-        let tokens = some.prompt_tokens.unwrap_or(0);
-        all.usage.prompt_tokens = all.usage.prompt_tokens.saturating_add(tokens);
-        let done = all.embeddings.len();
+        request.upstream = Some(some.upstream);
+        model = some.model;
+        tokens = tokens.saturating_add(some.prompt_tokens.unwrap_or(0));
+        let done = vectors.len();
         pace.done(done, count, &format!("{done} of {count} texts"));
     }
-    all.dimensions = all.embeddings.first().map_or(0, Vec::len);
-    let (number, model) = (all.dimensions, &all.model);
+    let number = vectors.first().map_or(0, Vec::len);
     let s = if count == 1 { "" } else { "s" };
     let text = format!("{count} vector{s} of {number} dimensions from {model}.");
-    Ok(CallToolResult {
-        content: vec![Content::Text(text)],
-        structured: Structured::write(&all).ok(),
-        is_error: false,
-    })
+    let beside = object!({
+        "model": model,
+        "upstream": request.upstream,
+        "dimensions": number,
+        "usage": object!({ "prompt_tokens": tokens }),
+    });
+    let structured = Structured::with_vectors(&beside, "embeddings", &vectors);
+    Ok(CallToolResult { content: vec![Content::Text(text)], structured, is_error: false })
 }
 
 fn input<'a>(arguments: &Arguments<'a>) -> Result<Vec<&'a str>, Unusable> {
@@ -72,20 +71,6 @@ fn input<'a>(arguments: &Arguments<'a>) -> Result<Vec<&'a str>, Unusable> {
         entry.as_str().ok_or_else(|| wrong(path, "a string", entry))
     };
     entries.into_iter().map(text).collect()
-}
-
-#[derive(Default, Serialize)]
-struct Shown {
-    model: String,
-    upstream: String,
-    dimensions: usize,
-    embeddings: Vec<Vec<f32>>,
-    usage: Usage,
-}
-
-#[derive(Default, Serialize)]
-struct Usage {
-    prompt_tokens: u32,
 }
 
 /// The answer of more is larger than clients take.

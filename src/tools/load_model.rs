@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::{Arguments, Unusable};
 use crate::tools::generate::tenths;
-use crate::tools::outcome::{Failure, data};
+use crate::tools::outcome::{Failure, data, object};
 use crate::tools::pace::Pace;
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::LoadRequest;
@@ -33,7 +31,7 @@ pub(super) fn run(
     pace.begin(Instant::now());
     let mut on = |event: crate::upstream::ChatEvent<'_>| pace.hear(event, Instant::now());
     let loaded = toolbox.fleet().load(&request, context.cancel, &mut on)?;
-    Ok(data(&json!({
+    Ok(data(&object!({
         "model": loaded.model,
         "instance_id": loaded.instance_id,
         "upstream": loaded.upstream,
@@ -58,7 +56,7 @@ pub(super) fn unload(
     };
     let upstream = arguments.text("upstream")?;
     let (upstream, unloaded) = toolbox.fleet().unload(upstream, name, context.cancel)?;
-    Ok(data(&json!({ "unloaded": unloaded, "upstream": upstream })))
+    Ok(data(&object!({ "unloaded": unloaded, "upstream": upstream })))
 }
 
 /// More than any model has.

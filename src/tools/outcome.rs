@@ -107,7 +107,7 @@ pub(super) fn error_data(failure: &Failure) -> Value {
     let told = Told::from(failure);
     let mut details = Map::new();
     details.insert("suggestion".to_owned(), told.suggestion.into());
-    let mut error = json!({
+    let mut error = object!({
         "code": told.code,
         "message": sentence(&told.message),
         "upstream": failure.upstream(),
@@ -167,6 +167,21 @@ impl From<&Failure> for Told {
         }
     }
 }
+
+/// An object from its keys and values. Written as a loop over a list: `json!` writes the same code
+/// for every key again, and this room has hundreds.
+pub(super) fn object_of(pairs: &mut [(&str, Value)]) -> Value {
+    let pairs = pairs.iter_mut().map(|(name, value)| ((*name).to_owned(), value.take()));
+    Value::Object(pairs.collect())
+}
+
+/// [`object_of`] with whatever a value can be made of.
+macro_rules! object {
+    ({ $($name:literal: $value:expr),* $(,)? }) => {
+        $crate::tools::outcome::object_of(&mut [$(($name, serde_json::Value::from($value))),*])
+    };
+}
+pub(super) use object;
 
 /// Puts a value into an object, if there is one.
 pub(super) fn insert(into: &mut Value, name: &str, value: Option<Value>) {

@@ -6,7 +6,7 @@ use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::analysis::Analyses;
 use crate::tools::arguments::Arguments;
 use crate::tools::generate::{Engine, beside, shared};
-use crate::tools::outcome::{Failure, data, error_data, insert};
+use crate::tools::outcome::{Failure, data, error_data, insert, object};
 use crate::tools::scan::{self, Found};
 use crate::tools::toolbox::Toolbox;
 
@@ -55,7 +55,7 @@ fn privacy(
     let mut issues: Vec<_> = found
         .iter()
         .map(|one| {
-            json!({
+            object!({
                 "type": one.kind.name(),
                 "severity": one.kind.severity(),
                 "description": format!("{} in the text", one.kind.phrase()),
@@ -82,11 +82,11 @@ fn privacy(
     }
     let worst = ["high", "medium", "low"];
     let risk = worst.into_iter().find(|risk| issues.iter().any(|it| it["severity"] == *risk));
-    let mut result = json!({
+    let mut result = object!({
         "issues": issues,
         "overallRisk": risk.unwrap_or("low"),
         "recommendations": recommendations,
-        "_generation": generation,
+        "_generation": generation.clone(),
     });
     insert(&mut result, "modelError", failed);
     result

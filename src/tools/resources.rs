@@ -12,7 +12,7 @@ use crate::mcp::{
 use crate::tools::address::{self, CAPABILITIES, CONFIG, MODELS, STATUS, USAGE};
 use crate::tools::analysis::Analyses;
 use crate::tools::model_view::{Summary, show};
-use crate::tools::outcome::{Failure, error_data, insert};
+use crate::tools::outcome::{Failure, error_data, insert, object};
 use crate::tools::pick::default_of;
 use crate::tools::private_analysis::TYPES;
 use crate::tools::secure_rewrite::LEVELS;
@@ -141,20 +141,20 @@ fn ids(survey: &Survey, of: ModelType) -> Vec<&str> {
 fn models(survey: &Survey, toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
     let default_model = default_of(survey, toolbox, context);
     let view = |(upstream, model)| show(model, upstream, default_model.as_deref(), true);
-    let shown: Vec<_> = survey.models().map(view).collect();
+    let shown: Vec<_> = survey.models().map(|it| json!(view(it))).collect();
     let summary = Summary::of(survey);
-    let mut all = json!({
+    let mut all = object!({
         "models": shown,
         "llmModels": ids(survey, ModelType::Llm),
         "embeddingModels": ids(survey, ModelType::Embedding),
         "defaultModel": default_model,
         "count": summary.total,
-        "summary": {
+        "summary": object!({
             "totalModels": summary.total,
             "llmCount": summary.llm_count,
             "embeddingCount": summary.embedding_count,
             "loadedCount": summary.loaded_count,
-        },
+        }),
     });
     if !survey.failures.is_empty() {
         insert(&mut all, "unavailable", Some(survey.unavailable().into()));
@@ -167,7 +167,7 @@ fn status(toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
     let lists = toolbox.lists(context.cancel);
     let online = lists.iter().any(|listed| listed.models.is_ok());
     let upstreams: Vec<_> = lists.iter().map(as_resource).collect();
-    let mut all = json!({
+    let mut all = object!({
         "status": if online { "online" } else { "offline" },
         "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).ok(),
     });
@@ -176,7 +176,7 @@ fn status(toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
         let value = main.and_then(|main| main.get(name)).cloned();
         insert(&mut all, name, value);
     }
-    insert(&mut all, "upstreams", Some(json!(upstreams)));
+    insert(&mut all, "upstreams", Some(upstreams.into()));
     all
 }
 
@@ -191,7 +191,7 @@ fn config(toolbox: &Toolbox) -> Value {
     ];
     let capabilities: Vec<_> =
         has.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect();
-    json!({
+    object!({
         "server": SERVER_NAME,
         "version": SERVER_VERSION,
         "capabilities": capabilities,
@@ -199,7 +199,7 @@ fn config(toolbox: &Toolbox) -> Value {
         "privacy_levels": LEVELS,
         "supported_domains": Analyses::read().domains(),
         "analysis_types": TYPES,
-        "settings": toolbox.facts().config,
+        "settings": toolbox.facts().config.clone(),
     })
 }
 
@@ -229,7 +229,7 @@ fn capabilities(toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
     let numbered = steps.into_iter().enumerate();
     let workflow: Map<_, _> =
         numbered.map(|(at, step)| (format!("step{}", at + 1), step.into())).collect();
-    let mut management = json!({
+    let mut management = object!({
         "availableModels": survey.map(|survey| ids(survey, ModelType::Llm)),
         "defaultModel": survey.and_then(|survey| default_of(survey, toolbox, context)),
         "howToUse": how,
@@ -241,7 +241,7 @@ fn capabilities(toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
         .tools_with_examples()
         .map(|(tool, example)| (tool.name.to_owned(), described(tool, &example)))
         .collect();
-    json!({ "modelManagement": management, "tools": tools, "workflow": workflow })
+    object!({ "modelManagement": management, "tools": tools, "workflow": workflow })
 }
 
 fn described(tool: &Tool, example: &Value) -> Value {
@@ -257,10 +257,10 @@ fn described(tool: &Tool, example: &Value) -> Value {
             (name.clone(), told.into())
         })
         .collect();
-    json!({
+    object!({
         "purpose": tool.description,
         "parameters": parameters,
-        "example": { "name": tool.name, "arguments": example },
+        "example": object!({ "name": tool.name, "arguments": example.clone() }),
     })
 }
 
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_parameter_is_told_in_one_line() {
-        let schema = json!({"type": "string", "enum": ["a", "b"], "description": "Which."});
+        let schema = object!({"type": "string", "enum": ["a", "b"], "description": "Which."});
         assert_eq!(parameter(&schema, true), "string, one of a, b, required: Which.");
-        assert_eq!(parameter(&json!({}), false), "any");
+        assert_eq!(parameter(&object!({}), false), "any");
     }
 }

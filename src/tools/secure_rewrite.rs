@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::{Arguments, Unusable, wrong};
 use crate::tools::generate::{Engine, beside, messages, shared};
 use crate::tools::mask::{Mask, Words};
-use crate::tools::outcome::{Failure, told};
+use crate::tools::outcome::{Failure, object, told};
 use crate::tools::toolbox::Toolbox;
 
 /// Lets a model rewrite a text that it never sees whole.
@@ -36,9 +36,9 @@ pub(super) fn run(
         *counts.entry(kind.name()).or_default() += count;
     }
     let replaced: Vec<Value> =
-        counts.into_iter().map(|(kind, count)| json!({ "type": kind, "count": count })).collect();
-    let structured = json!({
-        "text": text,
+        counts.into_iter().map(|(kind, count)| object!({ "type": kind, "count": count })).collect();
+    let structured = object!({
+        "text": text.as_str(),
         "replaced": replaced,
         "privacy_level": level,
         "_generation": beside(&answer),

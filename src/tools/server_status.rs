@@ -1,12 +1,12 @@
 //! The tool `server_status`, and what the resource of the status tells of one upstream.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::mcp::{CallContext, CallToolResult, SERVER_NAME, SERVER_VERSION, ToolCall};
 use crate::tools::arguments::Arguments;
 use crate::tools::generate::milliseconds;
 use crate::tools::model_view::loaded;
-use crate::tools::outcome::{Failure, data};
+use crate::tools::outcome::{Failure, data, insert, object};
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{Listed, UpstreamError};
 
@@ -28,13 +28,13 @@ pub(super) fn run(
         None => fleet.lists(context.cancel),
     };
     let upstreams: Vec<Value> = lists.iter().map(told).collect();
-    Ok(data(&json!({
+    Ok(data(&object!({
         "upstreams": upstreams,
-        "server": {
+        "server": object!({
             "name": SERVER_NAME,
             "version": SERVER_VERSION,
             "uptime_s": toolbox.usage().uptime().as_secs(),
-        },
+        }),
     })))
 }
 
@@ -43,7 +43,7 @@ fn told(listed: &Listed) -> Value {
     let state = upstream.state();
     let list = listed.models.as_deref().ok();
     let needs_token = matches!(listed.models, Err(UpstreamError::Auth { .. }));
-    json!({
+    object!({
         "name": upstream.name(),
         "base_url": upstream.base_url().as_str(),
         "kind": state.kind.map(|kind| kind.to_string()),
@@ -58,50 +58,45 @@ fn told(listed: &Listed) -> Value {
         },
         "loaded": list.and_then(loaded),
         "model_count": list.map(|list| list.models.len()),
-        "queue": { "running": state.load.running, "waiting": state.load.waiting },
-        "last_error": state.last_error.map(|error| json!({
+        "queue": object!({ "running": state.load.running, "waiting": state.load.waiting }),
+        "last_error": state.last_error.map(|error| object!({
             "code": error.code, "message": error.text, "age_s": error.age.as_secs(),
         })),
     })
 }
 
 /// What the resource tells of one upstream.
-pub(super) fn as_resource(listed: &Listed) -> Map<String, Value> {
+pub(super) fn as_resource(listed: &Listed) -> Value {
     let state = listed.upstream.state();
     let list = listed.models.as_deref().ok();
-    let mut told = Map::new();
-    for (name, value) in [
-        ("name", json!(listed.upstream.name())),
-        ("url", json!(listed.upstream.base_url().as_str())),
-        ("kind", json!(state.kind.map(|kind| kind.to_string()))),
-        ("reachable", json!(state.reachable)),
-        ("latencyMs", json!(state.latency.map(milliseconds))),
-        ("modelCount", json!(list.map(|list| list.models.len()))),
-        ("modelsLoaded", json!(list.and_then(loaded))),
-        ("running", json!(state.load.running)),
-        ("waiting", json!(state.load.waiting)),
-        ("lastSuccessAgeSeconds", json!(state.last_success_age.map(|age| age.as_secs()))),
-        (
-            "lastError",
-            json!(state.last_error.map(|error| json!({
-                "code": error.code, "message": error.text, "ageSeconds": error.age.as_secs(),
-            }))),
-        ),
-    ] {
-        told.insert(name.to_owned(), value);
-    }
-    if let Some(error) = error_of(listed) {
-        told.insert("error".to_owned(), error);
-    }
+    let last_error = state.last_error.map(|error| {
+        object!({
+            "code": error.code, "message": error.text, "ageSeconds": error.age.as_secs(),
+        })
+    });
+    let mut told = object!({
+        "name": listed.upstream.name(),
+        "url": listed.upstream.base_url().as_str(),
+        "kind": state.kind.map(|kind| kind.to_string()),
+        "reachable": state.reachable,
+        "latencyMs": state.latency.map(milliseconds),
+        "modelCount": list.map(|list| list.models.len()),
+        "modelsLoaded": list.and_then(loaded),
+        "running": state.load.running,
+        "waiting": state.load.waiting,
+        "lastSuccessAgeSeconds": state.last_success_age.map(|age| age.as_secs()),
+        "lastError": last_error,
+    });
+    insert(&mut told, "error", error_of(listed));
     told
 }
 
 /// Why its list could not be had, as data.
-pub(super) fn error_of(listed: &Listed) -> Option<Value> {
+fn error_of(listed: &Listed) -> Option<Value> {
     let error = listed.models.as_ref().err()?;
-    let told = json!({
+    let told = object!({
         "code": error.code(), "message": error.to_string(),
-        "details": { "suggestion": error.next_step() },
+        "details": object!({ "suggestion": error.next_step() }),
         "upstream": listed.upstream.name(), "retryable": error.is_retryable(),
     });
     Some(told)

@@ -1,10 +1,8 @@
 //! The tool `set_default_model`.
 
-use serde_json::json;
-
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::Arguments;
-use crate::tools::outcome::{Failure, data};
+use crate::tools::outcome::{Failure, data, object};
 use crate::tools::pick::{Whose, default_of};
 use crate::tools::survey::Survey;
 use crate::tools::toolbox::Toolbox;
@@ -30,9 +28,9 @@ pub(super) fn run(
         toolbox.choices().choose(Whose::of(context), chosen.clone());
         if context.session.is_some() { "this session" } else { "your calls" }
     };
-    Ok(data(&json!({
+    Ok(data(&object!({
         "success": true,
-        "defaultModel": chosen,
+        "defaultModel": chosen.as_str(),
         "previousDefault": previous,
         "scope": if for_all { "server" } else { "session" },
         "message": format!("{chosen} is now the default model for {whom}."),

@@ -37,13 +37,12 @@ struct Spec {
 }
 
 /// What is the same for several tools.
-#[derive(Deserialize)]
-pub(super) struct Common {
-    arguments: Map<String, Value>,
-    generation: Map<String, Value>,
-    generation_required: Vec<Value>,
-    download: Map<String, Value>,
-    download_required: Vec<Value>,
+pub(super) struct Common(Value);
+
+impl Common {
+    fn part(&self, path: &str) -> Option<&Value> {
+        self.0.pointer(path)
+    }
 }
 
 /// What of the house shows in the schemas.
@@ -57,7 +56,7 @@ pub(super) struct Traits {
 
 /// Reads what several tools share. `None`: the file is broken, which a test sees.
 pub(super) fn common() -> Option<Common> {
-    serde_json::from_str(include_str!("spec/shared.json")).ok()
+    serde_json::from_str(include_str!("spec/shared.json")).ok().map(Common)
 }
 
 /// A tool as `tools/list` shows it, and arguments that show what it is for. `None`: its file is
@@ -71,7 +70,8 @@ pub(super) fn tool(
     let spec: Spec = serde_json::from_str(file).ok()?;
     let mut properties = spec.input;
     for argument in spec.shared.into_iter().filter(|name| traits.several || *name != UPSTREAM) {
-        properties.insert(argument.to_owned(), common.arguments.get(argument)?.clone());
+        let shared = common.part("/arguments")?.get(argument)?;
+        properties.insert(argument.to_owned(), shared.clone());
     }
     if !traits.conversations {
         for argument in ["conversation_id", "store"].into_iter().filter(|_| name == "chat") {
@@ -79,14 +79,10 @@ pub(super) fn tool(
         }
     }
     let (mut results, mut sure) = (spec.output, spec.output_required);
-    for (is_such, of, required) in [
-        (spec.generation, &common.generation, &common.generation_required),
-        (spec.download, &common.download, &common.download_required),
-    ] {
-        if is_such {
-            results.extend(of.clone());
-            sure.extend(required.iter().cloned());
-        }
+    let kinds = [(spec.generation, "generation"), (spec.download, "download")];
+    for (_, kind) in kinds.into_iter().filter(|(is_such, _)| *is_such) {
+        results.extend(common.part(&format!("/{kind}"))?.as_object()?.clone());
+        sure.extend_from_slice(common.part(&format!("/{kind}_required"))?.as_array()?);
     }
     let hint = |letter: char| spec.hints.contains(letter);
     let tool = Tool {

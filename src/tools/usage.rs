@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::tools::generate::tenths;
+use crate::tools::outcome::object;
 use crate::upstream::ChatAnswer;
 use crate::worker::lock;
 
@@ -88,7 +89,7 @@ impl Counters {
 fn one(count: &Count) -> Value {
     let seconds = count.writing.as_secs_f64();
     let written = u32::try_from(count.written).map_or(0.0, f64::from);
-    json!({
+    object!({
         "calls": count.calls,
         "failed": count.failed,
         "promptTokens": count.prompt_tokens,
