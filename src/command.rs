@@ -14,9 +14,10 @@ use crate::auth::{
 };
 use crate::cert::{self, CertError, Certificates, Made};
 use crate::config::{
-    AuthAction, ClientAction, Command, Config, ConfigError, GrantsAction, HTTPS_PORT_DEFAULT,
+    self, AuthAction, ClientAction, Command, Config, ConfigError, GrantsAction, HTTPS_PORT_DEFAULT,
     Proof, TokenAction, TokenAdd,
 };
+use crate::tools::{self, Selection, UnknownTool};
 
 /// Does what was asked for. Errors: it cannot be done, and nothing was changed.
 pub fn run(command: &Command, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -61,6 +62,7 @@ pub fn check(config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
     let authenticator = Authenticator::open_with(sources, door)?;
     check_passphrase(config, &authenticator)?;
     config.check_exposure(authenticator.required())?;
+    tools::check(&selection(&config.tools))?;
     if let Some(files) = config.certificate.clone().filter(|_| config.has_https()) {
         Certificates::open_foreign(&files.cert, &files.key)?;
     }
@@ -79,6 +81,21 @@ pub fn check_passphrase(config: &Config, authenticator: &Authenticator) -> Resul
     Ok(())
 }
 
+/// Which tools the settings show.
+pub(crate) fn selection(config: &config::ToolsConfig) -> Selection {
+    Selection {
+        profile: match config.profile {
+            config::Profile::Minimal => tools::Profile::Minimal,
+            config::Profile::Standard => tools::Profile::Standard,
+            config::Profile::Full => tools::Profile::Full,
+            config::Profile::Classic => tools::Profile::Classic,
+        },
+        enable: config.enable.clone(),
+        disable: config.disable.clone(),
+        aliases: !config.aliases.is_empty(),
+    }
+}
+
 /// Why a command did not do what was asked. The process ends with exit code 2.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -87,6 +104,8 @@ pub enum CommandError {
     Config(ConfigError),
     /// The tokens cannot be read or changed.
     Auth(AuthError),
+    /// A tool is to be shown or hidden that there is not.
+    Tools(UnknownTool),
     /// The certificate cannot be made or used.
     Cert(CertError),
     /// Nobody reads what is printed.
@@ -98,6 +117,7 @@ impl fmt::Display for CommandError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Auth(error) => error.fmt(f),
+            Self::Tools(error) => error.fmt(f),
             Self::Cert(error) => error.fmt(f),
             Self::Output(error) => write!(f, "cannot print ({error})"),
         }
@@ -109,6 +129,7 @@ impl Error for CommandError {
         match self {
             Self::Config(error) => error.source(),
             Self::Auth(error) => error.source(),
+            Self::Tools(_) => None,
             Self::Cert(error) => error.source(),
             Self::Output(error) => Some(error),
         }
@@ -124,6 +145,12 @@ impl From<ConfigError> for CommandError {
 impl From<AuthError> for CommandError {
     fn from(error: AuthError) -> Self {
         Self::Auth(error)
+    }
+}
+
+impl From<UnknownTool> for CommandError {
+    fn from(error: UnknownTool) -> Self {
+        Self::Tools(error)
     }
 }
 

@@ -65,7 +65,7 @@
 //! | room | is | never |
 //! |---|---|---|
 //! | `main.rs` | flags, settings, logging, a command or the server, an exit code | holds logic |
-//! | [`config`] | what was typed, where each value came from, one validated [`config::Config`], the list of limits | is passed into rooms whole; each has small settings of its own |
+//! | [`config`] | what was typed or is in the configuration file, where each value came from, one validated [`config::Config`], the list of limits | is passed into rooms whole; each has small settings of its own |
 //! | [`command`] | what the program does instead of serving: tokens, certificates, `--check` | opens a socket |
 //! | [`server`] | builds the rooms, owns every handle, starts in order, stops in reverse; the banner | is used by anything but `main` |
 //! | [`edge`] | sockets, TLS and HTTP, from the listener to an admitted exchange and back | knows JSON-RPC or MCP |
@@ -82,21 +82,23 @@
 //! | [`cancel`] | the one way to stop work | knows what is stopped |
 //! | [`chime`] | the one way to wake a poll | knows who waits |
 //! | [`worker`] | the one way to make a thread and to take a lock | leaves a thread unjoined |
+//! | [`near`] | the names most like a mistyped one | knows what is named |
 //! | [`files`] | a file replaced in one step, and seen to have changed | knows what is in it |
 //!
 //! # Who may use whom
 //!
 //! - `main` uses `config`, `command`, `observe` and `server`; nobody else uses `server`, which uses
 //!   everything.
-//! - `command` uses `config`, `auth`, `cert` and `oauth`; `config` uses `auth`, for what counts as home.
+//! - `command` uses `config`, `auth`, `cert`, `oauth` and `tools`; `config` uses `auth`, for what
+//!   counts as home, and `near`.
 //! - `transport` uses `edge`, `session`, `mcp`, `observe`, `worker`, `chime` and `cancel`.
 //! - `oauth` uses `edge`, `auth` and `seal`.
 //! - `edge` uses `auth`, `observe`, `worker`, `chime` and `cancel`.
 //! - `session` uses `mcp`, `auth`, `seal`, `files` and `cancel`.
-//! - `tools` uses `mcp`, `upstream` and `cancel`.
+//! - `tools` uses `mcp`, `upstream`, `near` and `cancel`.
 //! - `upstream` uses `cancel` and `worker`; `mcp` uses `cancel` and `seal`.
 //! - `auth`, `cert` and `seal` use `files`.
-//! - `observe`, `cancel`, `chime`, `worker` and `files` use nothing. Taking a lock (`worker::lock`) is open
+//! - `observe`, `cancel`, `chime`, `near`, `worker` and `files` use nothing. Taking a lock (`worker::lock`) is open
 //!   to all.
 //!
 //! `tests/it/architecture.rs` reads the source and names the file and the arrow that breaks this.
@@ -148,13 +150,13 @@
 //!
 //! | to add or change | touch |
 //! |---|---|
-//! | a tool | a file in `tools/`, one line in `tools/toolbox.rs` |
-//! | a prompt, a resource | `tools/prompts.rs`; `tools/resources.rs` and `tools/address.rs` |
+//! | a tool | a file in `tools/`, one line in `tools/toolbox.rs`; `tools/profile.rs` where a profile other than `full` shows it |
+//! | a prompt, a resource | `tools/catalogue.rs`; `tools/resources.rs` and `tools/address.rs` |
 //! | a call to the model server | `upstream/`: the request in its own file, its failures in `fault.rs` and `error.rs` |
 //! | a protocol revision | `mcp/revision.rs`, `mcp/shape.rs`, and which era a request is of in `transport/era.rs` |
 //! | a transport | a file in `transport/`, its routes in `transport/mod.rs` |
 //! | a page or endpoint | the same |
-//! | a flag | `config/flags.rs`, its resolver in `config/`, the README's table |
+//! | a flag | `config/flags.rs`, `config/keys.rs`, its resolver in `config/`, the README's table, `packaging/local-llm-mcp.toml` |
 //! | a limit | `config/limits.rs`, `server/limits.rs`, the README's table, a test that crosses it |
 //! | what a client of OAuth sees | `oauth/`: a file an endpoint; `oauth/page.rs` for the owner's page |
 //! | what is kept of tokens and grants | `auth/state.rs`, with a default for files that lack it |
@@ -178,6 +180,7 @@ pub mod config;
 pub mod edge;
 pub mod files;
 pub mod mcp;
+pub mod near;
 pub mod oauth;
 pub mod observe;
 pub mod seal;

@@ -17,16 +17,17 @@ use std::time::{Duration, Instant};
 
 use ring::rand::SecureRandom;
 
-use crate::config::Config;
+use crate::command::selection;
+use crate::config::{Config, UpstreamConfig, UpstreamKind};
 use crate::edge::ListenError;
 use crate::mcp::{Bulletin, Dispatcher, Service};
 use crate::seal::Seal;
 use crate::session::KeptSessions;
-use crate::tools::{Defaults, Facts, Toolbox};
+use crate::tools::{Defaults, Facts, OwnPrompt, Shown, Toolbox};
 use crate::transport::{House, Lanes, Stdio, StdioLimits};
-use crate::upstream::{BaseUrl, Fleet, Settings, Upstream};
+use crate::upstream::{BaseUrl, Fleet, Kind, Settings};
 
-use limits::{house_settings, kept_limits, lane_limits};
+use limits::{conversation_limits, house_settings, kept_limits, lane_limits};
 use network::{Ground, Network};
 use watch::{Look, Watch};
 
@@ -42,7 +43,7 @@ pub struct Server {
     stdio: OnceLock<Stdio>,
     lanes: Arc<Lanes>,
     watch: Watch,
-    upstream: Arc<Upstream>,
+    fleet: Arc<Fleet>,
     house: Arc<House>,
     /// Why there is no network although one was asked for.
     refused: Option<ListenError>,
@@ -53,17 +54,14 @@ pub struct Server {
 impl Server {
     /// Builds every room and starts to listen. Errors: [`StartError`], and nothing is left running.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let fleet = Arc::new(fleet(config)?);
-        let upstream = Arc::clone(fleet.main());
-        let toolbox = Arc::new(Toolbox::new(
-            fleet,
-            Defaults { model: config.upstream.model.clone() },
-            Facts { config: facts(config) },
-        ));
+        let fleet = Arc::new(Fleet::new(upstreams(config)?)?);
+        let facts = Facts { config: facts(config) };
+        let toolbox = Toolbox::new(Arc::clone(&fleet), defaults(config), facts);
+        let toolbox = Arc::new(toolbox.showing(shown(config))?);
         let bulletin = Arc::<Bulletin>::default();
         let look = Arc::clone(&toolbox);
         let look: Look = Box::new(move |cancel| look.look(cancel));
-        Self::build(config, upstream, toolbox, bulletin, look)
+        Self::build(config, fleet, toolbox, bulletin, look)
     }
 
     /// The same with another service in place of ours, for trying out the protocol itself.
@@ -73,19 +71,19 @@ impl Server {
         service: Arc<dyn Service>,
         bulletin: Arc<Bulletin>,
     ) -> Result<Self, StartError> {
-        let upstream = Arc::clone(fleet(config)?.main());
-        Self::build(config, upstream, service, bulletin, Box::new(|_| Vec::new()))
+        let fleet = Arc::new(Fleet::new(upstreams(config)?)?);
+        Self::build(config, fleet, service, bulletin, Box::new(|_| Vec::new()))
     }
 
     fn build(
         config: &Config,
-        upstream: Arc<Upstream>,
+        fleet: Arc<Fleet>,
         service: Arc<dyn Service>,
         bulletin: Arc<Bulletin>,
         look: Look,
     ) -> Result<Self, StartError> {
         let limits = &config.limits;
-        let lanes = Arc::new(Lanes::new(&lane_limits(limits)));
+        let lanes = Arc::new(Lanes::new(&lane_limits(limits, places(config))));
         let seal = Arc::new(Seal::open(&config.state_folder)?);
         let kept = Arc::new(KeptSessions::new(kept_limits(limits)));
         let house = Arc::new(House {
@@ -96,7 +94,7 @@ impl Server {
         });
         let ground = Ground {
             house: Arc::clone(&house),
-            upstream: Arc::clone(&upstream),
+            fleet: Arc::clone(&fleet),
             seal,
             kept: Arc::clone(&kept),
         };
@@ -114,7 +112,7 @@ impl Server {
             stdio: OnceLock::new(),
             lanes,
             watch,
-            upstream,
+            fleet,
             house,
             refused,
             stdio_limits: StdioLimits {
@@ -171,19 +169,85 @@ impl Drop for Server {
     }
 }
 
-fn fleet(config: &Config) -> Result<Fleet, StartError> {
-    let wanted = &config.upstream;
+/// What each model server of the settings is made from.
+fn upstreams(config: &Config) -> Result<Vec<Settings>, StartError> {
+    config.upstreams.iter().map(|wanted| upstream(wanted, config)).collect()
+}
+
+fn upstream(wanted: &UpstreamConfig, config: &Config) -> Result<Settings, StartError> {
     let mut settings = Settings::new(BaseUrl::parse(&wanted.url)?);
+    settings.name.clone_from(&wanted.name);
+    settings.kind = kind(wanted.kind);
     settings.api_token = wanted.token.as_ref().map(|token| token.expose().to_owned());
+    settings.ca_file.clone_from(&wanted.ca_file);
+    settings.default_model.clone_from(&wanted.default_model);
+    settings.concurrency = wanted.concurrency;
+    settings.queue = wanted.queue;
     settings.limits.connect = wanted.connect_timeout;
     settings.limits.prefill = wanted.prefill_timeout;
     settings.limits.idle = wanted.idle_timeout;
-    settings.limits.call = wanted.call_timeout;
+    settings.limits.call = in_time(wanted.call_timeout, config);
     settings.reply_bytes_max = config.limits.reply_bytes_max;
-    // The lane of slow calls is the queue of this one upstream.
-    settings.concurrency = config.limits.calls_running_max;
-    settings.queue = config.limits.calls_waiting_max;
-    Ok(Fleet::new(vec![settings])?)
+    Ok(settings)
+}
+
+/// Generations that run or wait, over all model servers.
+fn places(config: &Config) -> usize {
+    config.upstreams.iter().map(|upstream| upstream.concurrency + upstream.queue).sum()
+}
+
+/// What is left of a call's time for the answer to be written in: it still has to arrive.
+fn in_time(whole: Duration, config: &Config) -> Duration {
+    whole.saturating_sub(config.generation.deadline_margin).max(Duration::from_secs(1).min(whole))
+}
+
+fn kind(wanted: UpstreamKind) -> Option<Kind> {
+    match wanted {
+        UpstreamKind::Auto => None,
+        UpstreamKind::LmStudio => Some(Kind::LmStudio),
+        UpstreamKind::Ollama => Some(Kind::Ollama),
+        UpstreamKind::LlamaCpp => Some(Kind::LlamaCpp),
+        UpstreamKind::Vllm => Some(Kind::Vllm),
+        UpstreamKind::OpenAi => Some(Kind::OpenAiCompatible),
+    }
+}
+
+/// What calls mean that leave something out.
+fn defaults(config: &Config) -> Defaults {
+    let generation = &config.generation;
+    Defaults {
+        model: config.model.clone(),
+        max_tokens: generation.default_max_tokens,
+        timeout: generation.default_timeout.map(|whole| in_time(whole, config)),
+        include_reasoning: generation.include_reasoning,
+        conversations: generation.conversations,
+    }
+}
+
+fn default_model(config: &Config) -> Option<&str> {
+    let own = config.upstreams.first().and_then(|upstream| upstream.default_model.as_deref());
+    config.model.as_deref().or(own)
+}
+
+fn shown(config: &Config) -> Shown {
+    let own = config.prompts.iter().map(|prompt| OwnPrompt {
+        name: prompt.name.clone(),
+        description: prompt.description.clone(),
+        text: prompt.text.clone(),
+        arguments: prompt
+            .arguments
+            .iter()
+            .map(|it| (it.name.clone(), it.description.clone(), it.default.clone()))
+            .collect(),
+    });
+    Shown {
+        tools: selection(&config.tools),
+        prompts: own.collect(),
+        prompt_bytes_max: config.limits.prompt_bytes_max,
+        conversations: conversation_limits(&config.limits),
+        session_models_max: config.limits.session_models_max,
+        random,
+    }
 }
 
 /// The settings as `local://config` tells them, without anything secret.
@@ -194,9 +258,15 @@ fn facts(config: &Config) -> serde_json::Value {
         .map(|listener| serde_json::json!({ "transport": listener.scheme.as_str(), "port": listener.port }))
         .chain(config.stdio.then(|| serde_json::json!({ "transport": "stdio" })))
         .collect();
+    let upstreams: Vec<_> = config
+        .upstreams
+        .iter()
+        .map(|upstream| serde_json::json!({ "name": upstream.name, "url": upstream.url }))
+        .collect();
     serde_json::json!({
-        "upstream": config.upstream.url,
-        "defaultModel": config.upstream.model,
+        "upstream": config.upstreams.first().map(|upstream| upstream.url.as_str()),
+        "upstreams": upstreams,
+        "defaultModel": default_model(config),
         "listeners": listeners,
         "publicUrl": config.public_url().map(ToString::to_string),
     })

@@ -62,6 +62,7 @@ impl Service for Fixtures {
             completions: true,
             logging: true,
             list_changed: true,
+            resources_changed: true,
         }
     }
 

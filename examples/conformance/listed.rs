@@ -1,5 +1,7 @@
 //! What the suite finds in the lists.
 
+use std::borrow::Cow;
+
 use local_llm_mcp::mcp::{Annotations, Lane, Prompt, PromptArgument, Resource, Tool};
 use serde_json::{Value, json};
 
@@ -131,30 +133,37 @@ pub(crate) const TEMPLATES: [Resource; 1] = [Resource {
     mime_type: "application/json",
 }];
 
-pub(crate) const PROMPTS: [Prompt; 5] = [
+pub(crate) static PROMPTS: [Prompt; 5] = [
     prompt("test_simple_prompt", "A prompt without arguments", &[]),
-    prompt(
-        "test_prompt_with_arguments",
-        "A prompt that repeats its arguments",
-        &[required("arg1", "The first one"), required("arg2", "The second one")],
-    ),
-    prompt(
-        "test_prompt_with_embedded_resource",
-        "A prompt that holds a resource",
-        &[required("resourceUri", "What the resource is to be called")],
-    ),
+    prompt("test_prompt_with_arguments", "A prompt that repeats its arguments", &TWO_ARGUMENTS),
+    prompt("test_prompt_with_embedded_resource", "A prompt that holds a resource", &URI_ARGUMENT),
     prompt("test_prompt_with_image", "A prompt that holds a picture", &[]),
     prompt("test_input_required_result_prompt", "A prompt that asks the person first", &[]),
 ];
+
+static TWO_ARGUMENTS: [PromptArgument; 2] =
+    [required("arg1", "The first one"), required("arg2", "The second one")];
+static URI_ARGUMENT: [PromptArgument; 1] =
+    [required("resourceUri", "What the resource is to be called")];
 
 const fn prompt(
     name: &'static str,
     description: &'static str,
     arguments: &'static [PromptArgument],
 ) -> Prompt {
-    Prompt { name, title: description, description, arguments }
+    Prompt {
+        name: Cow::Borrowed(name),
+        title: Cow::Borrowed(description),
+        description: Cow::Borrowed(description),
+        arguments: Cow::Borrowed(arguments),
+    }
 }
 
 const fn required(name: &'static str, description: &'static str) -> PromptArgument {
-    PromptArgument { name, description, required: true }
+    PromptArgument {
+        name: Cow::Borrowed(name),
+        description: Cow::Borrowed(description),
+        required: true,
+        also: None,
+    }
 }

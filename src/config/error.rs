@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::report::Origin;
 
@@ -34,6 +34,15 @@ pub enum ConfigError {
     },
     /// A file that a setting names cannot be read.
     File(Origin, PathBuf, io::Error),
+    /// What is wrong stands in a file.
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u32,
+        /// What is wrong there.
+        error: Box<Self>,
+    },
     /// Strangers can reach the server (the setting that says so), and no token exists.
     Public(String),
 }
@@ -41,6 +50,31 @@ pub enum ConfigError {
 impl ConfigError {
     pub(super) fn conflict(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Conflict { what: what.into(), remedy: remedy.into() }
+    }
+
+    /// A line of a file that cannot be followed.
+    pub(super) fn at(
+        path: &Path,
+        line: u32,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let error = Box::new(Self::conflict(what, remedy));
+        Self::InFile { path: path.to_owned(), line, error }
+    }
+
+    /// Names the configuration file and the line, where that is where the value came from.
+    pub(super) fn named(self, file: Option<&Path>) -> Self {
+        let line = match &self {
+            Self::Value { origin, .. } | Self::File(origin, ..) => origin.line(),
+            _ => None,
+        };
+        match (file, line) {
+            (Some(path), Some(line)) => {
+                Self::InFile { path: path.to_owned(), line, error: Box::new(self) }
+            }
+            _ => self,
+        }
     }
 }
 
@@ -58,6 +92,7 @@ impl fmt::Display for ConfigError {
                 let (setting, path) = (origin.setting(), path.display());
                 write!(f, "{setting}: cannot read {path} ({error}); type: ls -l {path}")
             }
+            Self::InFile { path, line, error } => write!(f, "{}:{line}: {error}", path.display()),
             Self::Public(setting) => write!(
                 f,
                 "{setting} lets strangers reach this server, and no token exists; \
@@ -72,6 +107,7 @@ impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::File(_, _, error) => Some(error),
+            Self::InFile { error, .. } => error.source(),
             _ => None,
         }
     }

@@ -6,9 +6,14 @@ use argh::FromArgs;
 use super::error::ConfigError;
 
 /// local-llm-mcp puts the language models of a home network behind the Model Context Protocol.
-/// Every flag has a twin in the environment, given in parentheses; a flag wins over it.
+/// Every flag has a twin in the environment, given in parentheses; a flag wins over it, and it over
+/// the configuration file.
 #[derive(FromArgs, Debug, Default)]
 pub struct Flags {
+    /// the configuration file (MCP_CONFIG; default local-llm-mcp.toml in the current folder or in
+    /// the state folder, if it is there)
+    #[argh(option, arg_name = "file")]
+    pub config: Option<String>,
     /// how clients come: https, http, stdio, or a list as in https,http; dual is https,stdio
     /// (MCP_TRANSPORT; default https)
     #[argh(option, arg_name = "list")]
@@ -44,6 +49,9 @@ pub struct Flags {
     /// a file with LM Studio's API token (LM_API_TOKEN_FILE; the token itself in LM_API_TOKEN)
     #[argh(option, arg_name = "file")]
     pub lm_studio_token_file: Option<String>,
+    /// a model server as name=url, in place of the above; may be repeated (MCP_UPSTREAMS)
+    #[argh(option, arg_name = "name=url")]
+    pub upstream: Vec<String>,
     /// the model of calls that name none (DEFAULT_MODEL; default: the one that is loaded)
     #[argh(option, arg_name = "name")]
     pub model: Option<String>,
@@ -59,6 +67,15 @@ pub struct Flags {
     /// seconds for one call as a whole (MCP_CALL_TIMEOUT_S; default 900)
     #[argh(option, arg_name = "seconds")]
     pub call_timeout_s: Option<String>,
+    /// which tools clients see: minimal, standard, full or classic (MCP_PROFILE; default standard)
+    #[argh(option, arg_name = "name")]
+    pub profile: Option<String>,
+    /// tools to show or hide besides, as in +name,-name; may be repeated (MCP_TOOLS)
+    #[argh(option, arg_name = "list")]
+    pub tools: Vec<String>,
+    /// a folder with prompts of your own (MCP_PROMPTS_DIR)
+    #[argh(option, arg_name = "folder")]
+    pub prompts_dir: Option<String>,
     /// a file with one bearer token a line (MCP_TOKEN_FILE; one token itself in MCP_TOKEN)
     #[argh(option, arg_name = "file")]
     pub token_file: Option<String>,

@@ -56,9 +56,11 @@ pub struct Limits {
     /// Silence on an event stream until a comment line is sent: proxies and clients give up
     /// after 30 to 60 s.
     pub heartbeat_ms: u64,
-    /// Calls that generate or load at once: an upstream answers a few at a time.
-    pub calls_running_max: usize,
-    /// Such calls waiting; a longer queue is longer than anybody waits.
+    /// Threads for calls that generate, load or download, beyond the places of the model servers'
+    /// own queues (`concurrency` and `queue` of each): for loads and downloads, which take none,
+    /// and for those who are told that a queue is full.
+    pub calls_spare_max: usize,
+    /// Such calls waiting for a thread: more than a burst is a storm.
     pub calls_waiting_max: usize,
     /// All other calls, which wait on the upstream only shortly, on the threads of the clients
     /// that make them: more at once would only wait on each other there.
@@ -67,6 +69,24 @@ pub struct Limits {
     pub quick_calls_running_max: usize,
     /// Such calls waiting.
     pub quick_calls_waiting_max: usize,
+    /// Conversations that are kept; the one that was not used for longest goes first.
+    pub conversations_max: usize,
+    /// The texts of one of them: no local model reads more at once.
+    pub conversation_bytes_max: usize,
+    /// From its last turn until a conversation is forgotten: a day's work.
+    pub conversation_idle_s_max: u64,
+    /// Sessions whose own default model is remembered; the oldest choice goes first.
+    pub session_models_max: usize,
+    /// The configuration file: far more than every key with a page of comments.
+    pub config_file_bytes_max: usize,
+    /// Model servers: a home has a few, and each is asked again and again whether it is there.
+    pub upstreams_max: usize,
+    /// Prompts of the owner's: a menu of more is no menu.
+    pub prompts_max: usize,
+    /// The file of one prompt.
+    pub prompt_file_bytes_max: usize,
+    /// One prompt with its arguments filled in, since a text may name an argument many times.
+    pub prompt_bytes_max: usize,
     /// From the first signal until what still runs is cut: container runtimes kill after 10 s.
     pub drain_ms_max: u64,
 }
@@ -104,11 +124,20 @@ impl Limits {
             answer_s_max: 600,
             page_entries_max: 100,
             heartbeat_ms: 15_000,
-            calls_running_max: 4,
+            calls_spare_max: 8,
             calls_waiting_max: 16,
             quick_calls_alone_max: 32,
             quick_calls_running_max: 4,
             quick_calls_waiting_max: 64,
+            conversations_max: 64,
+            conversation_bytes_max: MIB,
+            conversation_idle_s_max: 24 * 3600,
+            session_models_max: 1024,
+            config_file_bytes_max: 64 * KIB,
+            upstreams_max: 16,
+            prompts_max: 64,
+            prompt_file_bytes_max: 64 * KIB,
+            prompt_bytes_max: 32 * MIB,
             drain_ms_max: 5_000,
         }
     }

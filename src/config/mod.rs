@@ -2,31 +2,42 @@
 //! composition root makes each room's own settings of it.
 
 mod error;
+mod file;
 mod flags;
+mod generation;
+mod keys;
 mod limits;
 mod network;
 mod oauth;
+mod prompts;
 mod report;
 mod resolve;
 mod source;
+mod toml;
+mod tools;
 mod upstream;
 mod url;
+mod whereabouts;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub use error::ConfigError;
 pub use flags::{AuthAction, AuthCommand, AuthPassphrase, ClientAction, ClientAdd, ClientCommand};
 pub use flags::{CertCommand, Command, Flags, TokenAction, TokenAdd, TokenCommand, TokenList};
 pub use flags::{ClientList, ClientRemove, GrantsAction, GrantsCommand, GrantsList, GrantsRevoke};
 pub use flags::{TokenRevoke, parse};
+pub use generation::Generation;
+pub use keys::file_keys;
 pub use limits::Limits;
 pub use network::HTTPS_PORT_DEFAULT;
 pub use oauth::{Oauth, Proof};
+pub use prompts::{OwnArgument, OwnPrompt};
 pub use report::{Origin, Report, Row};
 pub use resolve::resolve;
 pub use source::Environment;
+pub use tools::{Profile, ToolsConfig};
+pub use upstream::{UpstreamConfig, UpstreamKind};
 pub use url::PublicUrl;
 
 /// Everything that was decided before the first socket is opened.
@@ -46,8 +57,16 @@ pub struct Config {
     pub extra_names: Vec<String>,
     /// Where certificates, tokens and whatever must survive a restart are kept.
     pub state_folder: PathBuf,
-    /// The model server.
-    pub upstream: Upstream,
+    /// The model servers, at least one; the first is asked where nothing else decides.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// The model of calls that name none.
+    pub model: Option<String>,
+    /// How models are asked where a call does not say.
+    pub generation: Generation,
+    /// Which tools clients see.
+    pub tools: ToolsConfig,
+    /// The owner's own prompts.
+    pub prompts: Vec<OwnPrompt>,
     /// A file with one token a line.
     pub token_file: Option<PathBuf>,
     /// A token from the environment.
@@ -138,25 +157,6 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// The leaf's private key.
     pub key: PathBuf,
-}
-
-/// Where the models are, and how long they may take.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// `scheme://host[:port]`, with a path where one was given; no slash at the end.
-    pub url: String,
-    /// Sent as a bearer.
-    pub token: Option<Secret>,
-    /// The model of calls that name none.
-    pub model: Option<String>,
-    /// Until a connection stands, name resolution included.
-    pub connect_timeout: Duration,
-    /// Until the first token: a large model may have to be loaded first.
-    pub prefill_timeout: Duration,
-    /// Between two tokens.
-    pub idle_timeout: Duration,
-    /// One call as a whole.
-    pub call_timeout: Duration,
 }
 
 /// A value that is never shown.

@@ -1,5 +1,6 @@
 //! Which listeners there are, on which address and ports.
 
+use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::error::ConfigError;
@@ -112,20 +113,26 @@ fn transports(given: &Given) -> Result<Transports, ConfigError> {
     Ok(transports)
 }
 
-/// Of `--https-port` and `--port`, either of which may come from either place: a flag wins over
-/// the environment, and where both come from the same place they must agree.
+/// Of `--https-port` and `--port`, either of which may come from any place: a flag wins over the
+/// environment, that over the file, and where both come from the same place they must agree.
 fn more_specific(own: Option<Given>, port: Option<Given>) -> Result<Option<Given>, ConfigError> {
     let (own, port) = match (own, port) {
         (Some(own), Some(port)) => (own, port),
         (own, port) => return Ok(own.or(port)),
     };
-    match (own.origin, port.origin) {
-        (Origin::Flag(_), Origin::Environment(_)) => Ok(Some(own)),
-        (Origin::Environment(_), Origin::Flag(_)) => Ok(Some(port)),
-        _ if own.text == port.text => Ok(Some(own)),
-        (one, other) => Err(ConfigError::conflict(
-            format!("{} is {}, but {} is {}", one.setting(), own.text, other.setting(), port.text),
-            format!("leave out {}", other.setting()),
+    match own.origin.rank().cmp(&port.origin.rank()) {
+        Ordering::Greater => Ok(Some(own)),
+        Ordering::Less => Ok(Some(port)),
+        Ordering::Equal if own.text == port.text => Ok(Some(own)),
+        Ordering::Equal => Err(ConfigError::conflict(
+            format!(
+                "{} is {}, but {} is {}",
+                own.origin.setting(),
+                own.text,
+                port.origin.setting(),
+                port.text
+            ),
+            format!("leave out {}", port.origin.setting()),
         )),
     }
 }
@@ -148,11 +155,14 @@ fn different_ports(listeners: &[Listener]) -> Result<(), ConfigError> {
 
 const TRANSPORTS: &str =
     "type https, http, stdio, or several as in https,http; dual is https,stdio";
-const TRANSPORT: Setting = Setting { flag: "--transport", variables: &["MCP_TRANSPORT"] };
-const HOST: Setting = Setting { flag: "--host", variables: &["HOST"] };
-const PORT: Setting = Setting { flag: "--port", variables: &["PORT"] };
-const HTTPS_PORT: Setting = Setting { flag: "--https-port", variables: &["HTTPS_PORT"] };
-const HTTP_PORT: Setting = Setting { flag: "--http-port", variables: &["HTTP_PORT"] };
+const TRANSPORT: Setting =
+    Setting { flag: "--transport", key: "transport", variables: &["MCP_TRANSPORT"] };
+const HOST: Setting = Setting { flag: "--host", key: "host", variables: &["HOST"] };
+const PORT: Setting = Setting { flag: "--port", key: "port", variables: &["PORT"] };
+const HTTPS_PORT: Setting =
+    Setting { flag: "--https-port", key: "https_port", variables: &["HTTPS_PORT"] };
+const HTTP_PORT: Setting =
+    Setting { flag: "--http-port", key: "http_port", variables: &["HTTP_PORT"] };
 /// The port for https where none is chosen.
 pub const HTTPS_PORT_DEFAULT: u16 = 3010;
 const HTTP_PORT_DEFAULT: u16 = 3000;

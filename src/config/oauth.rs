@@ -104,6 +104,8 @@ fn seconds(
     Ok(value)
 }
 
-const OAUTH: Setting = Setting { flag: "--oauth", variables: &["MCP_OAUTH"] };
-const ACCESS: Setting = Setting { flag: "--oauth-access-s", variables: &["MCP_OAUTH_ACCESS_S"] };
-const GRACE: Setting = Setting { flag: "--oauth-grace-s", variables: &["MCP_OAUTH_GRACE_S"] };
+const OAUTH: Setting = Setting { flag: "--oauth", key: "oauth", variables: &["MCP_OAUTH"] };
+const ACCESS: Setting =
+    Setting { flag: "--oauth-access-s", key: "oauth_access_s", variables: &["MCP_OAUTH_ACCESS_S"] };
+const GRACE: Setting =
+    Setting { flag: "--oauth-grace-s", key: "oauth_grace_s", variables: &["MCP_OAUTH_GRACE_S"] };

@@ -1,5 +1,6 @@
 //! Where each value came from, for `--check`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Where a value came from.
@@ -9,17 +10,42 @@ pub enum Origin {
     Flag(&'static str),
     /// A variable of the environment.
     Environment(&'static str),
+    /// A key of the configuration file, and the line that it stands in.
+    File {
+        /// Its path, as in `tools.profile`.
+        key: &'static str,
+        /// From 1.
+        line: u32,
+    },
     /// Nobody said anything.
     Default,
 }
 
 impl Origin {
-    /// What to look for in one's command line or environment.
+    /// What to look for in one's command line, environment or configuration file.
     #[must_use]
     pub fn setting(self) -> &'static str {
         match self {
-            Self::Flag(name) | Self::Environment(name) => name,
+            Self::Flag(name) | Self::Environment(name) | Self::File { key: name, .. } => name,
             Self::Default => "default",
+        }
+    }
+
+    /// The line of the configuration file, for what stands there.
+    pub(super) fn line(self) -> Option<u32> {
+        match self {
+            Self::File { line, .. } => Some(line),
+            Self::Flag(_) | Self::Environment(_) | Self::Default => None,
+        }
+    }
+
+    /// The larger wins.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::Flag(_) => 3,
+            Self::Environment(_) => 2,
+            Self::File { .. } => 1,
+            Self::Default => 0,
         }
     }
 }
@@ -29,6 +55,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag(name) => write!(f, "flag {name}"),
             Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File { line, .. } => write!(f, "file, line {line}"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -37,8 +64,8 @@ impl fmt::Display for Origin {
 /// One resolved setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The flag without its dashes.
-    pub name: &'static str,
+    /// The flag without its dashes, or the path of a key that has no flag.
+    pub name: Cow<'static, str>,
     /// The value as it is used; a secret is only "set" or "not set".
     pub value: String,
     /// Where it came from.

@@ -8,21 +8,36 @@ use super::flags::Flags;
 use super::report::Origin;
 use super::source::{Environment, Given, Setting, Source};
 use super::url::{PublicUrl, Url, is_dns_name, is_host};
-use super::{CertificateFiles, Config, Limits, Listener, Scheme, Secret, network, oauth, upstream};
+use super::{CertificateFiles, Config, Limits, Listener, Scheme, Secret};
+use super::{file, generation, network, oauth, prompts, tools, upstream};
 use crate::auth::{is_globally_routable, is_home_peer, is_local_name};
 
-/// Resolves every setting: flag over environment over default. Reads the one file whose content
-/// is a setting (LM Studio's token), opens nothing else.
-/// Errors: the first setting that cannot be followed.
+/// Resolves every setting: flag over environment over configuration file over default. Reads that
+/// file and those whose content is a setting (the model servers' tokens, the owner's prompts),
+/// nothing else. Errors: the first setting that cannot be followed.
 pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, ConfigError> {
-    let mut source = Source::new(environment);
-    let source = &mut source;
+    let limits = Limits::default();
+    let file = file::open(flags, environment, limits.config_file_bytes_max)?;
+    resolve_with(flags, &mut Source::new(environment, &file), limits)
+        .map_err(|error| error.named(file.path.as_deref()))
+}
+
+fn resolve_with(
+    flags: &Flags,
+    source: &mut Source<'_>,
+    limits: Limits,
+) -> Result<Config, ConfigError> {
+    let read = source.file.path.as_ref().map(|path| path.display().to_string());
+    let chosen = source.file.origin.unwrap_or(Origin::Default);
+    source.note(file::CONFIG, read.unwrap_or_else(|| NONE.to_owned()), chosen);
     let (listeners, stdio) = network::listeners(source, flags)?;
     let (host, host_is_default) = network::host(source, flags)?;
     let certificate = certificate(source, flags, &listeners)?;
     let extra_names = source.list(SAN, &flags.san, certificate_name)?;
     let state_folder = state_folder(source, flags)?;
-    let upstream = upstream::upstream(source, flags)?;
+    let (upstreams, model) = upstream::upstreams(source, flags, limits.upstreams_max)?;
+    let tools = tools::tools(source, flags)?;
+    let prompts = prompts::prompts(source, flags, &limits)?;
     let token_file = source.optional(TOKEN_FILE, flags.token_file.as_deref(), path)?;
     let token = token(source);
     let home_open = home_open(source, flags)?;
@@ -40,6 +55,7 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
         oauth::check(&oauth::Place { listeners: &listeners, host, urls, proxies })?;
     }
     let (log_filter, log_file) = log(source, flags)?;
+    let generation = generation::generation(source)?;
     Ok(Config {
         // Without a listener nobody reaches it.
         public: exposure(host, &urls, &trusted_proxies).filter(|_| !listeners.is_empty()),
@@ -50,7 +66,11 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
         certificate,
         extra_names,
         state_folder,
-        upstream,
+        upstreams,
+        model,
+        generation,
+        tools,
+        prompts,
         token_file,
         token,
         home_open,
@@ -61,7 +81,7 @@ pub fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, Confi
         allow_origins,
         log_filter,
         log_file,
-        limits: Limits::default(),
+        limits,
         report: std::mem::take(&mut source.report),
     })
 }
@@ -97,14 +117,26 @@ fn certificate(
 /// One folder for all that must survive a restart: `certs` of the current folder where it exists
 /// (a checkout has it, with a .gitignore for everything in it), else the user's state folder.
 fn state_folder(source: &mut Source<'_>, flags: &Flags) -> Result<PathBuf, ConfigError> {
-    let environment = source.environment;
-    let chosen = source.given(STATE_DIR, flags.state_dir.as_deref());
-    let (folder, origin) = match chosen {
+    let (folder, origin) = match source.given(STATE_DIR, flags.state_dir.as_deref()) {
         Some(given) => (path(&given)?, given.origin),
-        None => (default_state_folder(environment)?, Origin::Default),
+        None => (default_state_folder(source.environment)?, Origin::Default),
     };
     source.note(STATE_DIR, folder.display().to_string(), origin);
     Ok(folder)
+}
+
+/// The same before the configuration file is read, which may be in it.
+/// Errors: there is no home folder.
+pub(super) fn state_folder_of(
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<PathBuf, ConfigError> {
+    let mut variables = STATE_DIR.variables.iter();
+    let variable = || variables.find_map(|name| environment.value(name));
+    match flags.state_dir.as_deref().or_else(variable) {
+        Some(folder) => Ok(PathBuf::from(folder)),
+        None => default_state_folder(environment),
+    }
 }
 
 fn default_state_folder(environment: &Environment) -> Result<PathBuf, ConfigError> {
@@ -134,12 +166,16 @@ fn token(source: &mut Source<'_>) -> Option<Secret> {
 fn home_open(source: &mut Source<'_>, flags: &Flags) -> Result<bool, ConfigError> {
     let flag = flags.home_open.then_some("yes");
     let show = |open: &bool| if *open { "yes" } else { "no" }.to_owned();
-    let parse = |given: &Given| match given.text.to_ascii_lowercase().as_str() {
+    source.parsed(HOME_OPEN, flag, yes_or_no, || false, show)
+}
+
+/// A switch as people write it.
+pub(super) fn yes_or_no(given: &Given) -> Result<bool, ConfigError> {
+    match given.text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
         _ => Err(given.wrong("is neither yes nor no", "type yes or no")),
-    };
-    source.parsed(HOME_OPEN, flag, parse, || false, show)
+    }
 }
 
 fn log(source: &mut Source<'_>, flags: &Flags) -> Result<(String, Option<PathBuf>), ConfigError> {
@@ -180,7 +216,8 @@ fn is_at_home(url: &Url) -> bool {
     url.address().map_or_else(|| is_local_name(name), |address| is_home_peer(address, &[]))
 }
 
-fn path(given: &Given) -> Result<PathBuf, ConfigError> {
+/// A file or folder.
+pub(super) fn path(given: &Given) -> Result<PathBuf, ConfigError> {
     if given.text.trim().is_empty() {
         return Err(given.wrong("is no path", "name a file or folder"));
     }
@@ -224,21 +261,30 @@ fn certificate_name(given: &Given) -> Result<String, ConfigError> {
     Ok(given.text.to_ascii_lowercase())
 }
 
-const CERT: Setting = Setting { flag: "--cert", variables: &["HTTPS_CERT_PATH"] };
-const KEY: Setting = Setting { flag: "--key", variables: &["HTTPS_KEY_PATH"] };
-const SAN: Setting = Setting { flag: "--san", variables: &["CERT_SAN"] };
-const STATE_DIR: Setting = Setting { flag: "--state-dir", variables: &["MCP_STATE_DIR"] };
-const TOKEN_FILE: Setting = Setting { flag: "--token-file", variables: &["MCP_TOKEN_FILE"] };
+const CERT: Setting = Setting { flag: "--cert", key: "cert", variables: &["HTTPS_CERT_PATH"] };
+const KEY: Setting = Setting { flag: "--key", key: "key", variables: &["HTTPS_KEY_PATH"] };
+const SAN: Setting = Setting { flag: "--san", key: "san", variables: &["CERT_SAN"] };
+const STATE_DIR: Setting =
+    Setting { flag: "--state-dir", key: "state_dir", variables: &["MCP_STATE_DIR"] };
+const TOKEN_FILE: Setting =
+    Setting { flag: "--token-file", key: "token_file", variables: &["MCP_TOKEN_FILE"] };
 /// No flag: the list of processes is no place for a secret.
-const TOKEN: Setting = Setting { flag: "token", variables: &["MCP_TOKEN"] };
-const HOME_OPEN: Setting = Setting { flag: "--home-open", variables: &["MCP_HOME_OPEN"] };
-const PUBLIC_URL: Setting = Setting { flag: "--public-url", variables: &["MCP_PUBLIC_URL"] };
+const TOKEN: Setting = Setting { flag: "token", key: "", variables: &["MCP_TOKEN"] };
+const HOME_OPEN: Setting =
+    Setting { flag: "--home-open", key: "home_open", variables: &["MCP_HOME_OPEN"] };
+const PUBLIC_URL: Setting =
+    Setting { flag: "--public-url", key: "public_url", variables: &["MCP_PUBLIC_URL"] };
 const TRUSTED_PROXY: Setting =
-    Setting { flag: "--trusted-proxy", variables: &["MCP_TRUSTED_PROXY"] };
-const ALLOW_HOST: Setting = Setting { flag: "--allow-host", variables: &["MCP_ALLOW_HOST"] };
-const ALLOW_ORIGIN: Setting = Setting { flag: "--allow-origin", variables: &["MCP_ALLOW_ORIGIN"] };
-const LOG: Setting = Setting { flag: "--log", variables: &["MCP_LOG", "RUST_LOG"] };
-const LOG_FILE: Setting = Setting { flag: "--log-file", variables: &["MCP_LOG_FILE"] };
+    Setting { flag: "--trusted-proxy", key: "trusted_proxy", variables: &["MCP_TRUSTED_PROXY"] };
+const ALLOW_HOST: Setting =
+    Setting { flag: "--allow-host", key: "allow_host", variables: &["MCP_ALLOW_HOST"] };
+const ALLOW_ORIGIN: Setting =
+    Setting { flag: "--allow-origin", key: "allow_origin", variables: &["MCP_ALLOW_ORIGIN"] };
+const LOG: Setting = Setting { flag: "--log", key: "log", variables: &["MCP_LOG", "RUST_LOG"] };
+const LOG_FILE: Setting =
+    Setting { flag: "--log-file", key: "log_file", variables: &["MCP_LOG_FILE"] };
+/// As `--check` shows what nobody gave.
+pub(super) const NONE: &str = "none";
 const LOG_FILTER_DEFAULT: &str = "warn,local_llm_mcp=info";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -313,16 +359,16 @@ mod tests {
             (&[], &["LMSTUDIO_PORT=99"], "http://localhost:99"),
         ] {
             let config = resolved(arguments, variables).unwrap();
-            assert_eq!(config.upstream.url, url, "{arguments:?} {variables:?}");
+            assert_eq!(config.upstreams[0].url, url, "{arguments:?} {variables:?}");
         }
     }
 
     #[test]
     fn times_and_tokens_of_the_upstream_are_read() {
         let config = resolved(&["--call-timeout-s=60"], &["LM_API_TOKEN=abc "]).unwrap();
-        assert_eq!(config.upstream.call_timeout, Duration::from_secs(60));
-        assert_eq!(config.upstream.prefill_timeout, Duration::from_secs(600));
-        assert_eq!(config.upstream.token.as_ref().map(Secret::expose), Some("abc"));
+        assert_eq!(config.upstreams[0].call_timeout, Duration::from_secs(60));
+        assert_eq!(config.upstreams[0].prefill_timeout, Duration::from_secs(600));
+        assert_eq!(config.upstreams[0].token.as_ref().map(Secret::expose), Some("abc"));
         assert!(!format!("{config:?}").contains("abc"));
     }
 

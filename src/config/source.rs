@@ -1,10 +1,13 @@
-//! Flag over environment over default, for one setting at a time, noting down where each value
+//! Flag over environment over file over default, for one setting at a time, noting down where each value
 //! came from. Knows no setting's meaning.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::error::ConfigError;
+use super::file::File;
 use super::report::{Origin, Report, Row};
+use super::resolve::NONE;
 
 /// The variables that may set something. Empty ones count as unset, since container files set
 /// them like this.
@@ -32,17 +35,21 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
-/// A flag with its twins in the environment, the first of which counts.
+/// A flag with its twins: the key of the configuration file, and the variables of the environment,
+/// the first of which counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
+    /// Empty where only the file has it.
     pub(super) flag: &'static str,
+    /// Empty where the file does not have it.
+    pub(super) key: &'static str,
     pub(super) variables: &'static [&'static str],
 }
 
 impl Setting {
     /// As `--check` calls it.
     pub(super) fn name(&self) -> &'static str {
-        self.flag.trim_start_matches('-')
+        if self.flag.is_empty() { self.key } else { self.flag.trim_start_matches('-') }
     }
 }
 
@@ -71,19 +78,23 @@ impl Given {
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     pub(super) environment: &'a Environment,
+    pub(super) file: &'a File,
     pub(super) report: Report,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(environment: &'a Environment) -> Self {
-        Self { environment, report: Report::default() }
+    pub(super) fn new(environment: &'a Environment, file: &'a File) -> Self {
+        Self { environment, file, report: Report::default() }
     }
 
     /// What somebody gave for a setting, if anybody did.
     pub(super) fn given(&self, setting: Setting, flag: Option<&str>) -> Option<Given> {
         match flag {
             Some(text) => Some(Given { text: text.to_owned(), origin: Origin::Flag(setting.flag) }),
-            None => setting.variables.iter().find_map(|name| self.variable(name)),
+            None => {
+                let variable = setting.variables.iter().find_map(|name| self.variable(name));
+                variable.or_else(|| self.file.given(setting.key, None))
+            }
         }
     }
 
@@ -95,7 +106,17 @@ impl<'a> Source<'a> {
 
     /// Notes down what a setting came to.
     pub(super) fn note(&mut self, setting: Setting, value: impl Into<String>, origin: Origin) {
-        self.report.0.push(Row { name: setting.name(), value: value.into(), origin });
+        self.row(setting.name(), value, origin);
+    }
+
+    /// The same for what has no flag.
+    pub(super) fn row(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<String>,
+        origin: Origin,
+    ) {
+        self.report.0.push(Row { name: name.into(), value: value.into(), origin });
     }
 
     /// A setting with a default: parsed, and noted down as `show` shows it.
@@ -125,7 +146,7 @@ impl<'a> Source<'a> {
         let given = self.given(setting, flag);
         let value = given.as_ref().map(parse).transpose()?;
         let (text, origin) =
-            given.map_or(("none".to_owned(), Origin::Default), |given| (given.text, given.origin));
+            given.map_or((NONE.to_owned(), Origin::Default), |given| (given.text, given.origin));
         self.note(setting, text, origin);
         Ok(value)
     }

@@ -96,7 +96,9 @@ impl Filter {
         Ok(Self {
             tools: flag("toolsListChanged")? && offer.list_changed,
             prompts: flag("promptsListChanged")? && offer.list_changed && offer.prompts,
-            resources: flag("resourcesListChanged")? && offer.list_changed && offer.resources,
+            resources: flag("resourcesListChanged")?
+                && (offer.list_changed || offer.resources_changed)
+                && offer.resources,
             uris: if offer.subscribe { uris } else { Vec::new() },
         })
     }
@@ -168,6 +170,12 @@ impl Bulletin {
         for tell in told {
             tell(change);
         }
+    }
+
+    /// Whether anybody wants to know of new lists of resources.
+    #[must_use]
+    pub fn has_readers(&self) -> bool {
+        lock(&self.readers).values().any(|(filter, _)| filter.resources)
     }
 
     /// Whether anybody wants to know of a resource.

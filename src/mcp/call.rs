@@ -117,6 +117,8 @@ pub struct Conversation<'a> {
     pub peer: &'a dyn Peer,
     /// Who asks, as text that stays the same: what is sealed for one is not opened for another.
     pub principal: &'a str,
+    /// The session, where the revision has sessions.
+    pub session: Option<&'a str>,
     /// Seconds since 1970.
     pub now_s: u64,
 }
@@ -164,6 +166,8 @@ impl Dispatcher {
                 progress: call.progress_token.is_some().then_some(&reporter as &dyn Progress),
                 log: call.log_level.is_some().then_some(&reporter as &dyn Log),
                 client: call.features,
+                principal: with.principal,
+                session: with.session,
                 inputs: &inputs,
             };
             let needed = match self.use_service(call, with.revision, &context) {

@@ -72,6 +72,29 @@ impl Structured {
         serde_json::to_string(object).map(Self::of)
     }
 
+    /// An object with one more key, that holds vectors: each number in as few digits as bring it
+    /// back. `None`: it is no object, or a number is none.
+    #[must_use]
+    pub fn with_vectors(object: &Value, name: &str, vectors: &[Vec<f32>]) -> Option<Self> {
+        let text = object.to_string();
+        let open = text.strip_suffix('}')?;
+        let comma = if open.len() > 1 { "," } else { "" };
+        let mut json = format!("{open}{comma}{}:[", quoted(name));
+        for (at, vector) in vectors.iter().enumerate() {
+            json.push_str(if at == 0 { "[" } else { ",[" });
+            for (at, number) in vector.iter().enumerate() {
+                if !number.is_finite() {
+                    return None;
+                }
+                let comma = if at == 0 { "" } else { "," };
+                json.push_str(&format!("{comma}{number:?}"));
+            }
+            json.push(']');
+        }
+        json.push_str("]}");
+        Some(Self::of(json))
+    }
+
     fn of(json: String) -> Self {
         Self(Arc::new(Written { json, quoted: OnceLock::new() }))
     }

@@ -48,12 +48,16 @@ pub(super) fn prompt(
     params: &mut Map<String, Value>,
 ) -> Result<Work, RpcError> {
     let name = text(params, "name")?.to_owned();
-    let arguments = arguments(params)?;
+    let mut arguments = arguments(params)?;
     let Some(prompt) = house.service.prompts().iter().find(|prompt| prompt.name == name) else {
         return Err(unusable(&Unusable::Prompt(name), Revision::NEWEST));
     };
-    for argument in prompt.arguments {
-        let name = argument.name;
+    for argument in prompt.arguments.iter() {
+        let name = argument.name.as_ref();
+        let also = argument.also.filter(|_| !arguments.contains_key(name));
+        if let Some(value) = also.and_then(|also| arguments.remove(also)) {
+            arguments.insert(name.to_owned(), value);
+        }
         match arguments.get(name) {
             Some(Value::String(_)) => {}
             None | Some(Value::Null) if !argument.required => {}

@@ -1,5 +1,6 @@
 //! What the protocol asks of the house behind it: tools, resources, prompts, and how one is used.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -68,27 +69,29 @@ pub struct Resource {
 }
 
 /// One prompt as `prompts/list` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// `[A-Za-z0-9_.-]+`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// For display (since 2025-06-18).
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// For people.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// Its arguments, all of them strings.
-    pub arguments: &'static [PromptArgument],
+    pub arguments: Cow<'static, [PromptArgument]>,
 }
 
 /// One argument of a prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PromptArgument {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// For people.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// Without it the prompt is refused.
     pub required: bool,
+    /// Another name that is taken for it, without being shown.
+    pub also: Option<&'static str>,
 }
 
 /// What the house has; each is told to clients as a capability, so each must be true.
@@ -110,6 +113,8 @@ pub struct Offer {
     pub logging: bool,
     /// Changes of the lists of tools, prompts and resources are announced.
     pub list_changed: bool,
+    /// Changes of the list of resources are announced.
+    pub resources_changed: bool,
 }
 
 /// A call as a client asked for it.
@@ -165,6 +170,10 @@ pub struct CallContext<'a> {
     pub log: Option<&'a dyn Log>,
     /// What the client can be asked for.
     pub client: ClientFeatures,
+    /// Who asks, as text that stays the same.
+    pub principal: &'a str,
+    /// The session of the call, where its revision has sessions; two principals never share one.
+    pub session: Option<&'a str>,
     /// What it was asked for in earlier rounds of this very call, and answered.
     pub inputs: &'a Inputs,
 }

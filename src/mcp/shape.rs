@@ -42,17 +42,17 @@ fn meta(revision: Revision) -> Value {
 /// What the house can do, truthfully: what is not named here answers -32601.
 pub(super) fn capabilities(offer: Offer, revision: Revision) -> Value {
     let mut all = Map::new();
-    let listed = || if offer.list_changed { json!({ "listChanged": true }) } else { json!({}) };
-    all.insert("tools".into(), listed());
+    let listed = |changed: bool| if changed { json!({ "listChanged": true }) } else { json!({}) };
+    all.insert("tools".into(), listed(offer.list_changed));
     if offer.resources {
-        let mut resources = listed();
+        let mut resources = listed(offer.list_changed || offer.resources_changed);
         if let Some(resources) = resources.as_object_mut().filter(|_| offer.subscribe) {
             resources.insert("subscribe".into(), true.into());
         }
         all.insert("resources".into(), resources);
     }
     if offer.prompts {
-        all.insert("prompts".into(), listed());
+        all.insert("prompts".into(), listed(offer.list_changed));
     }
     // 2024-11-05 has the method without a capability.
     if offer.completions && revision.has_annotations() {
@@ -128,7 +128,7 @@ pub(super) fn resource(resource: &Resource, uri: &str, revision: Revision) -> Va
 
 /// A prompt as `prompts/list` shows it.
 pub(super) fn prompt(prompt: &Prompt, revision: Revision) -> Value {
-    let mut shape = named(prompt.name, prompt.title, prompt.description, revision);
+    let mut shape = named(&prompt.name, &prompt.title, &prompt.description, revision);
     if !prompt.arguments.is_empty() {
         let arguments: Vec<Value> = prompt
             .arguments

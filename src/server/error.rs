@@ -8,6 +8,7 @@ use crate::cert::CertError;
 use crate::config::ConfigError;
 use crate::edge::ListenError;
 use crate::seal::SealError;
+use crate::tools::UnknownTool;
 use crate::upstream::SettingsError;
 
 /// Why the server does not start.
@@ -23,6 +24,10 @@ pub enum StartError {
     Seal(SealError),
     /// The upstream's address.
     Upstream(SettingsError),
+    /// No model server is configured.
+    NoUpstream,
+    /// The tools to show.
+    Tools(UnknownTool),
     /// A port.
     Listen(ListenError),
     /// TLS cannot be set up.
@@ -47,7 +52,13 @@ impl StartError {
     pub fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Config(_) | Self::Upstream(_) | Self::Auth(_) | Self::Cert(_) | Self::Seal(_)
+            Self::Config(_)
+                | Self::Upstream(_)
+                | Self::NoUpstream
+                | Self::Tools(_)
+                | Self::Auth(_)
+                | Self::Cert(_)
+                | Self::Seal(_)
         )
     }
 }
@@ -60,6 +71,8 @@ impl fmt::Display for StartError {
             Self::Cert(error) => error.fmt(f),
             Self::Seal(error) => error.fmt(f),
             Self::Upstream(error) => error.fmt(f),
+            Self::NoUpstream => f.write_str("no model server is configured; set LM_STUDIO_URL"),
+            Self::Tools(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS cannot be set up: {error}"),
             Self::Inner(error) => write!(
@@ -99,5 +112,6 @@ from!(
     CertError => Cert,
     SettingsError => Upstream,
     ListenError => Listen,
-    SealError => Seal
+    SealError => Seal,
+    UnknownTool => Tools
 );

@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use crate::edge::{EdgeLimits, WORKERS};
 use crate::session::{KeptLimits, SessionLimits};
+use crate::tools::ConversationLimits;
 use crate::transport::{HouseSettings, LaneLimits};
 
 pub(super) fn edge_limits(limits: &Limits) -> EdgeLimits {
@@ -52,9 +53,18 @@ pub(super) fn house_settings(limits: &Limits, random: fn() -> Option<[u8; 16]>) 
     }
 }
 
-pub(super) fn lane_limits(limits: &Limits) -> LaneLimits {
+pub(super) fn conversation_limits(limits: &Limits) -> ConversationLimits {
+    ConversationLimits {
+        conversations_max: limits.conversations_max,
+        conversation_bytes_max: limits.conversation_bytes_max,
+        conversation_idle_s_max: limits.conversation_idle_s_max,
+    }
+}
+
+/// `places` of the queues of all upstreams: each has a thread, so that their queues say who waits.
+pub(super) fn lane_limits(limits: &Limits, places: usize) -> LaneLimits {
     LaneLimits {
-        calls_running_max: limits.calls_running_max,
+        calls_running_max: (places + limits.calls_spare_max).max(1),
         calls_waiting_max: limits.calls_waiting_max,
         quick_calls_running_max: limits.quick_calls_running_max,
         quick_calls_waiting_max: limits.quick_calls_waiting_max,

@@ -21,7 +21,7 @@ use crate::oauth::{self, Oauth, OauthGround, OauthSettings, WideNet, oauth_route
 use crate::seal::Seal;
 use crate::session::{EndedIds, KeptSessions, LegacyTickets, Registry};
 use crate::transport::{CaPem, Health, House, Legacy, Router, Sse, Streamable, now_s, routes};
-use crate::upstream::Upstream;
+use crate::upstream::Fleet;
 
 /// A listener with the port that it really has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Bound {
 /// What the network part is built over.
 pub(super) struct Ground {
     pub(super) house: Arc<House>,
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) fleet: Arc<Fleet>,
     pub(super) seal: Arc<Seal>,
     pub(super) kept: Arc<KeptSessions>,
 }
@@ -68,7 +68,7 @@ impl Network {
         let certificates = certificates(config, &names, &interfaces)?;
         // Before the files that only one server at a time may write.
         let (listening, bound) = listen(config, certificates.as_ref())?;
-        let Ground { house, upstream, seal, kept } = ground;
+        let Ground { house, fleet, seal, kept } = ground;
         let sites = sites(config);
         let oauth = oauth(config, &sites, &authenticator, &seal);
         let limits = &config.limits;
@@ -88,7 +88,7 @@ impl Network {
             kept,
             streamable: Arc::clone(&streamable),
             lanes: Arc::clone(&house.lanes),
-            upstream,
+            fleet,
             certificates: certificates.clone(),
         };
         let ca = certificates.clone();

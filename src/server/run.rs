@@ -126,14 +126,17 @@ fn raise_descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Asks the upstream once and says what is there; the banner did not wait for it.
+/// Asks the upstreams once and says what is there; the banner did not wait for it.
 fn probe(server: &Arc<Server>, cancel: &Cancel) -> Result<Worker, StartError> {
-    let upstream = Arc::clone(&server.upstream);
+    let fleet = Arc::clone(&server.fleet);
     let cancel = cancel.clone();
     Worker::spawn("probe", PROBE_STACK_BYTES, move || {
-        let found = upstream.probe(&cancel);
-        if !cancel.is_fired() {
-            say(&banner::upstream(&upstream, &found));
+        for upstream in fleet.upstreams() {
+            let found = upstream.probe(&cancel);
+            if cancel.is_fired() {
+                break;
+            }
+            say(&banner::upstream(upstream, &found));
         }
     })
     .map_err(StartError::Threads)

@@ -8,7 +8,7 @@ use crate::cert::Certificates;
 use crate::edge::Edge;
 use crate::session::{KeptSessions, Registry};
 use crate::transport::{Lanes, Streamable};
-use crate::upstream::Upstream;
+use crate::upstream::{Fleet, Upstream};
 
 /// What `/health` tells beside status and version.
 pub(super) struct Status {
@@ -17,7 +17,7 @@ pub(super) struct Status {
     pub(super) kept: Arc<KeptSessions>,
     pub(super) streamable: Arc<Streamable>,
     pub(super) lanes: Arc<Lanes>,
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) fleet: Arc<Fleet>,
     pub(super) certificates: Option<Arc<Certificates>>,
 }
 
@@ -28,10 +28,7 @@ impl Status {
         let sessions = self.registry.counts();
         let (kept, forgotten) = self.kept.counts();
         let (calls, refused) = self.lanes.counts();
-        let state = self.upstream.state();
-        let error = state.last_error.map(|error| {
-            json!({ "code": error.code, "message": error.text, "age_s": error.age.as_secs() })
-        });
+        let upstreams: Vec<Value> = self.fleet.upstreams().iter().map(|it| told(it)).collect();
         let certificate = self.certificates.as_ref().map(|certificates| {
             let summary = certificates.summary();
             json!({
@@ -53,14 +50,27 @@ impl Status {
                 "open": edge.connections, "accepted": edge.accepted, "evicted": edge.evicted,
                 "requests": edge.exchanges, "refused": edge.refused,
             },
-            "upstream": {
-                "url": self.upstream.base_url().as_str(),
-                "kind": state.kind.map(|kind| kind.to_string()),
-                "reachable": state.reachable,
-                "last_success_age_s": state.last_success_age.map(|age| age.as_secs()),
-                "last_error": error,
-            },
+            "upstream": upstreams.first(),
+            "upstreams": upstreams,
             "certificate": certificate,
         })
     }
+}
+
+/// One upstream, as it is known without asking it.
+fn told(upstream: &Upstream) -> Value {
+    let state = upstream.state();
+    let error = state.last_error.map(
+        |error| json!({ "code": error.code, "message": error.text, "age_s": error.age.as_secs() }),
+    );
+    json!({
+        "name": upstream.name(),
+        "url": upstream.base_url().as_str(),
+        "kind": state.kind.map(|kind| kind.to_string()),
+        "reachable": state.reachable,
+        "running": state.load.running,
+        "waiting": state.load.waiting,
+        "last_success_age_s": state.last_success_age.map(|age| age.as_secs()),
+        "last_error": error,
+    })
 }

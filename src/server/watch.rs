@@ -35,8 +35,11 @@ impl Watch {
             let stopped = Arc::new(Latch::default());
             let open = Arc::clone(&stopped);
             let _hook = stop.hook(move || open.open());
+            let mut looks = 0;
             while !stopped.wait(LOOK_EVERY) {
-                if bulletin.is_read() {
+                // Who only wants to hear of new models is told a little later: most want that.
+                looks = (looks + 1) % LISTS_EVERY;
+                if bulletin.is_read() || looks == 0 && bulletin.has_readers() {
                     for change in look(&stop) {
                         bulletin.announce(&change);
                     }
@@ -64,4 +67,6 @@ impl fmt::Debug for Watch {
 
 /// A person who loads a model in LM Studio and looks at the client waits no longer than this.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Looks of the other kind, of which one is also for the lists.
+const LISTS_EVERY: u32 = 6;
 const STACK_BYTES: usize = 512 * 1024;

@@ -4,6 +4,10 @@ pub(super) const MODELS: &str = "local://models";
 pub(super) const STATUS: &str = "local://status";
 pub(super) const CONFIG: &str = "local://config";
 pub(super) const CAPABILITIES: &str = "local://capabilities";
+pub(super) const USAGE: &str = "local://usage";
+/// One conversation that is kept.
+pub(super) const CONVERSATION: &str = "local://conversations/{id}";
+pub(super) const CONVERSATION_BEFORE_ID: &str = "local://conversations/";
 /// One model; `+` because ids hold slashes (RFC 6570, section 3.2.3).
 pub(super) const MODEL: &str = "local://models/{+id}";
 const MODEL_BEFORE_ID: &str = "local://models/";

@@ -67,6 +67,27 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// A text that must be there and must not be blank. Errors: another type, or none.
+    pub(super) fn needed(&self, name: &str) -> Result<&'a str, Unusable> {
+        let text = self.text(name)?.filter(|text| !text.trim().is_empty());
+        text.ok_or_else(|| self.missing(name))
+    }
+
+    /// The refusal of a call without an argument.
+    pub(super) fn missing(&self, name: &str) -> Unusable {
+        Unusable::new(self.path_of(name), "is missing")
+    }
+
+    /// An object inside of the arguments. Errors: another type.
+    pub(super) fn inner(&self, name: &str) -> Result<Option<Self>, Unusable> {
+        self.find(name).map(|(value, path)| Self::object(value, path)).transpose()
+    }
+
+    /// Any value.
+    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.find(name).map(|(value, _)| value)
+    }
+
     /// A truth value. Errors: another type.
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Unusable> {
         match self.find(name) {

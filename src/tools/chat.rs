@@ -1,89 +1,71 @@
 //! The tool `chat`.
 
-use std::time::{Duration, Instant};
+use serde_json::Value;
 
-use serde_json::{Map, Value, json};
-
-use crate::mcp::{Annotations, CallContext, CallToolResult, Lane, Level, Tool, ToolCall};
-use crate::tools::arguments::{Arguments, Unusable, wrong};
+use crate::mcp::{CallContext, CallToolResult, ToolCall};
+use crate::tools::arguments::{Arguments, Unusable};
+use crate::tools::generate::{Engine, generation, shared, with_reasoning};
 use crate::tools::outcome::{Failure, told};
-use crate::tools::pace::Pace;
-use crate::tools::pick;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::{ChatAnswer, ChatEvent, ChatRequest, Finish, Message, Role};
+use crate::tools::{conversations, images, structured};
+use crate::upstream::{Message, Role};
 
-pub(super) const NAME: &str = "chat";
+const NAME: &str = "chat";
 
-/// Arguments that show what it is for.
-pub(super) fn example() -> Value {
-    json!({ "message": "What is the capital of France?", "max_tokens": 200 })
-}
-
-/// As `tools/list` shows it.
-pub(super) fn describe() -> Tool {
-    Tool {
-        name: NAME,
-        title: "Chat with a local model",
-        description: "Asks a language model on this home network and returns its answer. Nothing \
-                      leaves the house. Give message, or messages for a whole conversation; \
-                      without model the loaded one answers.",
-        input_schema: input_schema(),
-        output_schema: Some(output_schema()),
-        annotations: Annotations {
-            read_only: true,
-            destructive: false,
-            idempotent: false,
-            open_world: false,
-        },
-        lane: Lane::Slow,
-    }
-}
-
-/// Reads the arguments, chooses a model, and lets it answer.
+/// Reads the arguments and lets a model answer.
 pub(super) fn run(
     toolbox: &Toolbox,
     call: &ToolCall,
     context: &CallContext<'_>,
 ) -> Result<CallToolResult, Failure> {
-    let arguments = Arguments::new(&call.arguments);
-    let mut request = read(&arguments)?;
-    let named = arguments.text("model")?;
-    let include_reasoning = arguments.flag("include_reasoning")?.unwrap_or(false);
-    let mut pace = Pace::new(context.progress);
-    pace.begin(Instant::now());
-    request.beat = pace.beat();
-    request.model = pick::model(named, toolbox)?;
-    let log = |level, data| context.log(level, NAME, data);
-    let mut asked = request.model.clone();
-    let mut on = |event: ChatEvent<'_>| {
-        if let ChatEvent::Asking { model, .. } = event {
-            log(Level::Info, json!({ "event": "asking", "model": model }));
-            asked = Some(model.to_owned());
-        }
-        pace.hear(event, Instant::now());
-    };
-    let outcome = toolbox.fleet().chat(&request, context.cancel, &mut on);
-    let answer = outcome.map_err(|failed| {
-        let failure = Failure::from(failed.error);
-        // The result says why; an upstream's words may repeat the prompt.
-        let data = json!({ "event": "failed", "model": asked, "code": failure.code() });
-        if !context.cancel.is_fired() {
-            log(Level::Warning, data);
-        }
-        failure
-    })?;
-    if !answer.warnings.is_empty() {
-        let told = json!({
-            "event": "warned", "model": answer.requested_model, "warnings": answer.warnings,
-        });
-        log(Level::Warning, told);
-    }
-    let upstream = toolbox.upstream().base_url().as_str();
-    let structured = generation(&answer, upstream, include_reasoning);
-    Ok(told(answer.text, structured))
+    answer(toolbox, call, context, false)
 }
 
-fn read(arguments: &Arguments<'_>) -> Result<ChatRequest, Unusable> {
+/// The same, and keeps the conversation: `start_conversation` of LMStudio-MCP.
+pub(super) fn start(
+    toolbox: &Toolbox,
+    call: &ToolCall,
+    context: &CallContext<'_>,
+) -> Result<CallToolResult, Failure> {
+    answer(toolbox, call, context, true)
+}
+
+fn answer(
+    toolbox: &Toolbox,
+    call: &ToolCall,
+    context: &CallContext<'_>,
+    store: bool,
+) -> Result<CallToolResult, Failure> {
+    let arguments = Arguments::new(&call.arguments);
+    let mut request = shared(&arguments, toolbox, context)?;
+    request.messages = conversation(&arguments)?;
+    request.images = images::read(&arguments)?;
+    let include_reasoning = with_reasoning(&arguments, toolbox)?;
+    let schema = structured::schema(&arguments, "json_schema")?;
+    request.json_schema = schema.map(Value::to_string);
+    let continued = arguments.text("conversation_id")?;
+    let store = store || arguments.flag("store")?.unwrap_or(false);
+    if continued.is_some() || store {
+        if schema.is_some() {
+            let problem = "cannot be used in a kept conversation";
+            return Err(Unusable::new(arguments.path_of("json_schema"), problem).into());
+        }
+        let turn = conversations::Turn { request, continued, include_reasoning, tool: NAME };
+        return turn.take(toolbox, context);
+    }
+    let mut engine = Engine::new(toolbox, context, NAME);
+    let Some(schema) = schema else {
+        let answer = engine.ask(&request)?;
+        let generation = generation(&answer, include_reasoning);
+        return Ok(told(answer.text, generation.into()));
+    };
+    let (answer, json) = structured::ask(&mut engine, &request, schema)?;
+    let mut generation = generation(&answer, include_reasoning);
+    generation.insert("json".to_owned(), json);
+    Ok(told(answer.text, generation.into()))
+}
+
+fn conversation(arguments: &Arguments<'_>) -> Result<Vec<Message>, Unusable> {
     let mut messages = Vec::new();
     if let Some(system) = either(arguments, "system_prompt", "system")? {
         messages.push(Message { role: Role::System, content: system.to_owned() });
@@ -105,18 +87,7 @@ fn read(arguments: &Arguments<'_>) -> Result<ChatRequest, Unusable> {
             "is missing; give message (a text) or messages (a conversation)",
         ));
     }
-    Ok(ChatRequest {
-        messages,
-        max_tokens: narrow(arguments.integer("max_tokens", 1, TOKENS_MAX)?),
-        temperature: arguments.number("temperature", 0.0, 2.0)?,
-        top_p: arguments.number("top_p", 0.0, 1.0)?,
-        stop: stop(arguments)?,
-        seed: arguments.integer("seed", i64::MIN, i64::MAX)?,
-        deadline: arguments
-            .integer("timeout_s", 1, TIMEOUT_S_MAX)?
-            .map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
-        ..ChatRequest::default()
-    })
+    Ok(messages)
 }
 
 /// A text under its name or under the one that other servers gave it; empty counts as absent.
@@ -133,149 +104,10 @@ fn either<'a>(
 fn message(entry: &Value, path: String) -> Result<Message, Unusable> {
     let entry = Arguments::object(entry, path)?;
     let roles = [("system", Role::System), ("user", Role::User), ("assistant", Role::Assistant)];
-    let missing = |name| Unusable::new(entry.path_of(name), "is missing");
-    let role = entry.word("role", &roles)?.ok_or_else(|| missing("role"))?;
-    let content = entry.text("content")?.ok_or_else(|| missing("content"))?;
+    let role = entry.word("role", &roles)?.ok_or_else(|| entry.missing("role"))?;
+    let content = entry.needed("content")?;
     Ok(Message { role, content: content.to_owned() })
-}
-
-/// One text or some of them, as OpenAI's clients write it.
-fn stop(arguments: &Arguments<'_>) -> Result<Vec<String>, Unusable> {
-    if let Ok(Some(text)) = arguments.text("stop") {
-        return Ok(vec![text.to_owned()]);
-    }
-    let entries = arguments.list("stop")?.unwrap_or_default();
-    if entries.len() > STOPS_MAX {
-        let problem = format!("must have at most {STOPS_MAX} entries");
-        return Err(Unusable::new(arguments.path_of("stop"), problem));
-    }
-    let text = |(entry, path): (&Value, String)| match entry {
-        Value::String(text) => Ok(text.clone()),
-        other => Err(wrong(path, "a string", other)),
-    };
-    entries.into_iter().map(text).collect()
-}
-
-fn narrow(number: Option<i64>) -> Option<u32> {
-    number.and_then(|number| u32::try_from(number).ok())
-}
-
-/// The answer as data.
-fn generation(answer: &ChatAnswer, upstream: &str, include_reasoning: bool) -> Value {
-    let usage = answer.usage;
-    let counts = [
-        ("prompt_tokens", usage.prompt_tokens),
-        ("completion_tokens", usage.completion_tokens),
-        ("reasoning_tokens", usage.reasoning_tokens),
-    ];
-    let usage: Map<_, _> = counts
-        .into_iter()
-        .filter_map(|(name, count)| Some((name.to_owned(), Value::from(count?))))
-        .collect();
-    let mut timings = Map::new();
-    timings.insert("total_ms".to_owned(), milliseconds(answer.total));
-    if let Some(first) = answer.first_token {
-        timings.insert("first_token_ms".to_owned(), milliseconds(first));
-    }
-    if let Some(rate) = answer.tokens_per_second() {
-        timings.insert("tokens_per_second".to_owned(), ((rate * 10.0).round() / 10.0).into());
-    }
-    let mut generation = json!({
-        "text": answer.text,
-        "model": answer.model,
-        "requested_model": answer.requested_model,
-        "upstream": upstream,
-        "finish_reason": answer.finish.as_str(),
-        "truncated": answer.finish == Finish::Length || answer.partial,
-        "partial": answer.partial,
-        "usage": usage,
-        "timings": timings,
-        "warnings": answer.warnings,
-    });
-    if let Some(all) = generation.as_object_mut()
-        && include_reasoning
-    {
-        all.insert("reasoning".to_owned(), answer.reasoning.clone().into());
-    }
-    generation
-}
-
-fn milliseconds(duration: Duration) -> Value {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
-}
-
-/// Without `oneOf`, which clients' converters and some grammars choke on.
-fn input_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "message": {
-                "type": "string",
-                "description": "What to ask. Use this or messages; with both it comes last."
-            },
-            "messages": {
-                "type": "array",
-                "maxItems": MESSAGES_MAX,
-                "description": "A conversation, oldest first.",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "role": {"type": "string", "enum": ["system", "user", "assistant"]},
-                        "content": {"type": "string"}
-                    },
-                    "required": ["role", "content"]
-                }
-            },
-            "system_prompt": {"type": "string", "description": "Instructions for the model."},
-            "model": {
-                "type": "string",
-                "description": "An id from list_models; without it the loaded model answers."
-            },
-            "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-            "max_tokens": {"type": "integer", "minimum": 1, "maximum": TOKENS_MAX},
-            "top_p": {"type": "number", "minimum": 0, "maximum": 1},
-            "stop": {"type": "array", "items": {"type": "string"}, "maxItems": STOPS_MAX},
-            "seed": {"type": "integer"},
-            "timeout_s": {
-                "type": "integer", "minimum": 1, "maximum": TIMEOUT_S_MAX,
-                "description": "After this many seconds the answer is what has come until then."
-            },
-            "include_reasoning": {
-                "type": "boolean", "default": false,
-                "description": "Also return what the model thought."
-            }
-        }
-    })
-}
-
-fn output_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "text": {"type": "string"},
-            "model": {"type": "string"},
-            "requested_model": {"type": "string"},
-            "upstream": {"type": "string"},
-            "finish_reason": {"type": "string"},
-            "truncated": {"type": "boolean"},
-            "partial": {"type": "boolean"},
-            "usage": {"type": "object"},
-            "timings": {"type": "object"},
-            "reasoning": {"type": "string"},
-            "warnings": {"type": "array", "items": {"type": "string"}}
-        },
-        "required": ["text", "model", "finish_reason", "partial"]
-    })
 }
 
 /// Longer conversations do not fit into a local model's window.
 const MESSAGES_MAX: usize = 200;
-
-/// As many as the API takes.
-const STOPS_MAX: usize = 4;
-
-/// The largest window that local models have.
-const TOKENS_MAX: i64 = 131_072;
-
-/// An hour; nobody waits longer for one answer.
-const TIMEOUT_S_MAX: i64 = 3600;

@@ -6,19 +6,17 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::mcp::{Completion, Completions, Reference};
 use crate::tools::address;
-use crate::tools::prompts::{self, Values};
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::{ModelList, ModelType};
+use crate::upstream::{Listed, ModelType};
 use crate::worker::lock;
 
 /// The values that continue what was typed; none for what is not known.
 pub(super) fn complete(toolbox: &Toolbox, what: &Completion, cancel: &Cancel) -> Completions {
     let values = match &what.reference {
-        Reference::Prompt(name) => match prompts::values(name, &what.argument) {
-            Some(Values::ChatModel) => toolbox.names(true, cancel),
-            Some(Values::Words(words)) => words.iter().map(|word| (*word).to_owned()).collect(),
-            None => Vec::new(),
-        },
+        Reference::Prompt(name) if toolbox.all_prompts().wants_model(name, &what.argument) => {
+            toolbox.names(true, cancel)
+        }
+        Reference::Prompt(_) => Vec::new(),
         Reference::Resource(uri) if uri == address::MODEL && what.argument == "id" => {
             toolbox.names(false, cancel)
         }
@@ -64,13 +62,17 @@ impl Names {
             .then(|| names.map(|name| name.id.clone()).collect())
     }
 
-    /// Keeps the names of a list; of none, when it could not be had.
-    pub(super) fn keep(&self, list: Option<&ModelList>, now: Instant) {
-        let models = list.map(|list| list.models.as_slice()).unwrap_or_default();
-        let name = models
-            .iter()
-            .map(|model| Name { id: model.id.clone(), chats: model.model_type == ModelType::Llm });
-        *lock(&self.0) = Some((now, name.collect()));
+    /// Keeps the names of the lists that could be had, each once.
+    pub(super) fn keep(&self, lists: &[Listed], now: Instant) {
+        let mut names: Vec<Name> = Vec::new();
+        for model in lists.iter().filter_map(|it| it.models.as_ref().ok()).flat_map(|it| &it.models)
+        {
+            if !names.iter().any(|name| name.id == model.id) {
+                let chats = model.model_type == ModelType::Llm;
+                names.push(Name { id: model.id.clone(), chats });
+            }
+        }
+        *lock(&self.0) = Some((now, names));
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
         let names = Names::default();
         let now = Instant::now();
         assert_eq!(names.known(false, now), None);
-        names.keep(None, now);
+        names.keep(&[], now);
         assert_eq!(names.known(false, now), Some(Vec::new()));
         assert_eq!(names.known(false, now + KEPT), None);
     }

@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
+use crate::tools::survey::Survey;
 use crate::upstream::{Model, ModelList, ModelState, ModelType};
 
 /// The view of a model. Absent knowledge is `null`, never a guess.
 pub(super) fn show<'a>(
     model: &'a Model,
+    upstream: &'a str,
     default_model: Option<&str>,
     with_metadata: bool,
 ) -> Shape<'a> {
@@ -50,6 +52,7 @@ pub(super) fn show<'a>(
         is_default: default_model
             .is_some_and(|name| name == model.id || name == model.ready_name()),
         status: "ready",
+        upstream,
         provider: model.publisher.as_deref(),
         metadata: with_metadata.then_some(Metadata {
             owned_by: model.publisher.as_deref(),
@@ -78,6 +81,7 @@ pub(super) struct Shape<'a> {
     is_default: bool,
     /// A constant that programs written for the Node predecessor read.
     status: &'static str,
+    upstream: &'a str,
     provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
@@ -110,14 +114,15 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Counts all of a list.
-    pub(super) fn of(list: &ModelList) -> Self {
-        let llms = list.models.iter().filter(|model| model.model_type == ModelType::Llm).count();
+    /// Counts what all upstreams have.
+    pub(super) fn of(survey: &Survey) -> Self {
+        let llms = survey.models().filter(|(_, model)| model.model_type == ModelType::Llm).count();
+        let total = survey.models().count();
         Self {
-            total: list.models.len(),
+            total,
             llm_count: llms,
-            embedding_count: list.models.len() - llms,
-            loaded_count: loaded(list).map(|ids| ids.len()),
+            embedding_count: total - llms,
+            loaded_count: survey.lists.iter().map(|(_, list)| Some(loaded(list)?.len())).sum(),
         }
     }
 }

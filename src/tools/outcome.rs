@@ -5,23 +5,42 @@ use serde_json::{Map, Value, json};
 
 use crate::mcp::{CallToolResult, Content, Structured};
 use crate::tools::arguments::Unusable;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Failed, UpstreamError};
 
 /// Why a tool has no result.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The arguments cannot be used.
     Arguments(Unusable),
-    /// The upstream failed.
-    Upstream(UpstreamError),
+    /// An upstream failed.
+    Upstream(Failed),
+    /// The model's answer does not have the wanted shape.
+    Shape {
+        /// Who answered.
+        upstream: String,
+        /// What is wrong with it.
+        why: String,
+        /// The answer.
+        raw: String,
+    },
 }
 
 impl Failure {
     /// The text of the answer that had come before it failed.
     fn partial(&self) -> Option<&str> {
         match self {
-            Self::Upstream(error) => error.partial(),
+            Self::Upstream(failed) => failed.error.partial(),
+            Self::Shape { raw, .. } => Some(raw),
             Self::Arguments(_) => None,
+        }
+    }
+
+    /// The name of the upstream, empty when none was asked.
+    fn upstream(&self) -> &str {
+        match self {
+            Self::Upstream(failed) => &failed.upstream,
+            Self::Shape { upstream, .. } => upstream,
+            Self::Arguments(_) => "",
         }
     }
 
@@ -37,9 +56,9 @@ impl From<Unusable> for Failure {
     }
 }
 
-impl From<UpstreamError> for Failure {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        Self::Upstream(failed)
     }
 }
 
@@ -70,13 +89,12 @@ pub(super) fn told(text: String, structured: Value) -> CallToolResult {
 }
 
 /// A failure as a result: one human sentence and the next step first, then the same as JSON,
-/// then the text that had come. `upstream` is the address that was asked. It has no structured
-/// content, because clients hold that against the tool's output schema even when it failed.
-pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
+/// then the text that had come. It has no structured content, because clients hold that against the tool's output schema even when it failed.
+pub(super) fn failed(failure: &Failure) -> CallToolResult {
     let told = Told::from(failure);
     let mut content = vec![
         Content::Text(format!("{} {}", sentence(&told.message), told.suggestion)),
-        Content::Text(error_data(failure, upstream).to_string()),
+        Content::Text(error_data(failure).to_string()),
     ];
     if let Some(partial) = failure.partial() {
         content.push(Content::Text(format!("The answer as far as it came:\n\n{partial}")));
@@ -85,18 +103,22 @@ pub(super) fn failed(failure: &Failure, upstream: &str) -> CallToolResult {
 }
 
 /// A failure as data: an object with `error` and, where it helps, `availableModels`.
-pub(super) fn error_data(failure: &Failure, upstream: &str) -> Value {
+pub(super) fn error_data(failure: &Failure) -> Value {
     let told = Told::from(failure);
     let mut details = Map::new();
     details.insert("suggestion".to_owned(), told.suggestion.into());
-    let mut error = json!({
+    let mut error = object!({
         "code": told.code,
         "message": sentence(&told.message),
-        "upstream": upstream,
+        "upstream": failure.upstream(),
         "retryable": told.retryable,
     });
     let mut beside = None;
-    if let Failure::Upstream(UpstreamError::ModelNotFound { model, near, available }) = failure {
+    if let Failure::Upstream(Failed {
+        error: UpstreamError::ModelNotFound { model, near, available },
+        ..
+    }) = failure
+    {
         details.insert("requestedModel".to_owned(), model.clone().into());
         details.insert("nearModels".to_owned(), near.clone().into());
         beside = Some(json!(available));
@@ -130,13 +152,41 @@ impl From<&Failure> for Told {
                 suggestion: "Correct the argument and call again.".to_owned(),
                 retryable: false,
             },
-            Failure::Upstream(error) => Self {
+            Failure::Upstream(Failed { error, .. }) => Self {
                 code: error.code(),
                 message: error.to_string(),
                 suggestion: error.next_step().into_owned(),
                 retryable: error.is_retryable(),
             },
+            Failure::Shape { why, .. } => Self {
+                code: "SCHEMA_VIOLATION",
+                message: format!("the model's answer is not the wanted JSON: {why}"),
+                suggestion: "Try again, with another model, or with a simpler schema.".to_owned(),
+                retryable: true,
+            },
         }
+    }
+}
+
+/// An object from its keys and values. Written as a loop over a list: `json!` writes the same code
+/// for every key again, and this room has hundreds.
+pub(super) fn object_of(pairs: &mut [(&str, Value)]) -> Value {
+    let pairs = pairs.iter_mut().map(|(name, value)| ((*name).to_owned(), value.take()));
+    Value::Object(pairs.collect())
+}
+
+/// [`object_of`] with whatever a value can be made of.
+macro_rules! object {
+    ({ $($name:literal: $value:expr),* $(,)? }) => {
+        $crate::tools::outcome::object_of(&mut [$(($name, serde_json::Value::from($value))),*])
+    };
+}
+pub(super) use object;
+
+/// Puts a value into an object, if there is one.
+pub(super) fn insert(into: &mut Value, name: &str, value: Option<Value>) {
+    if let (Some(map), Some(value)) = (into.as_object_mut(), value) {
+        map.insert(name.to_owned(), value);
     }
 }
 
@@ -157,20 +207,24 @@ mod tests {
         text
     }
 
+    fn at_desk(error: UpstreamError) -> Failure {
+        Failed { upstream: "desk".to_owned(), error }.into()
+    }
+
     #[test]
     fn a_failure_begins_with_a_sentence_and_ends_with_what_had_come() {
-        let failure = Failure::Upstream(UpstreamError::Died {
+        let failure = at_desk(UpstreamError::Died {
             cause: "connection reset by peer".to_owned(),
             partial: "Par".to_owned(),
         });
-        let result = failed(&failure, "http://desk:1234");
+        let result = failed(&failure);
         assert!(result.is_error);
         let texts: Vec<_> = result.content.iter().map(text).collect();
         assert!(texts[0].starts_with("The model server hung up in the middle"), "{}", texts[0]);
         assert!(texts[0].contains("then try again."), "{}", texts[0]);
         let data: Value = serde_json::from_str(texts[1]).unwrap();
         assert_eq!(data["error"]["code"], "UPSTREAM_DIED");
-        assert_eq!(data["error"]["upstream"], "http://desk:1234");
+        assert_eq!(data["error"]["upstream"], "desk");
         assert_eq!(data["error"]["retryable"], true);
         assert_eq!(data["error"]["details"]["partialText"], "Par");
         assert!(texts[2].ends_with("Par"), "{}", texts[2]);
@@ -178,12 +232,12 @@ mod tests {
 
     #[test]
     fn an_unknown_model_is_answered_with_the_known_ones() {
-        let failure = Failure::Upstream(UpstreamError::ModelNotFound {
+        let failure = at_desk(UpstreamError::ModelNotFound {
             model: "gpt-os".to_owned(),
             near: vec!["gpt-oss".to_owned()],
             available: vec!["gpt-oss".to_owned(), "qwen3".to_owned()],
         });
-        let result = failed(&failure, "http://desk:1234");
+        let result = failed(&failure);
         let data: Value = serde_json::from_str(text(&result.content[1])).unwrap();
         assert_eq!(data["availableModels"], json!(["gpt-oss", "qwen3"]));
         assert_eq!(data["error"]["details"]["suggestion"], "Did you mean \"gpt-oss\"?");

@@ -17,6 +17,10 @@ pub(super) struct Pace<'a> {
     writing_since: Option<Instant>,
     /// What happens before the first word.
     before: String,
+    /// The longest answer, in tokens, where there is a limit: then progress is a share of 100.
+    most: Option<u32>,
+    /// What was reached before the first word, as a share of 100.
+    share: f64,
 }
 
 impl<'a> Pace<'a> {
@@ -29,7 +33,9 @@ impl<'a> Pace<'a> {
             thought: 0,
             written: 0,
             writing_since: None,
-            before: READING.to_owned(),
+            before: ACCEPTED.to_owned(),
+            most: None,
+            share: 0.0,
         }
     }
 
@@ -40,16 +46,50 @@ impl<'a> Pace<'a> {
 
     /// The call began.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.report(READING, now);
+        self.report(ACCEPTED, now);
+    }
+
+    /// A question begins, whose answer has at most so many tokens.
+    pub(super) fn aim(&mut self, most: Option<u32>) {
+        self.most = most;
+        self.writing_since = None;
+    }
+
+    /// A share of 100 is done, of work that others do; told at most twice a second, and as a beat
+    /// when nothing moves.
+    pub(super) fn share(&mut self, percent: f64, message: &str) {
+        let now = Instant::now();
+        let due = if percent > self.share { BETWEEN } else { BEAT_MIN };
+        if self.reported.is_some_and(|at| now.saturating_duration_since(at) < due) {
+            return;
+        }
+        (self.most, self.share) = (Some(1), percent);
+        self.report(message, now);
+    }
+
+    /// So many of so many are done, of work that is counted.
+    pub(super) fn done(&mut self, count: usize, all: usize, message: &str) {
+        let Some(to) = self.to else { return };
+        let number = |count| u32::try_from(count).map_or(0.0, f64::from);
+        self.value = number(count).max(self.value + SLIGHTLY);
+        self.reported = Some(Instant::now());
+        to.report(self.value, Some(number(all)), message);
     }
 
     /// Something came, or nothing came for a beat.
     pub(super) fn hear(&mut self, event: ChatEvent<'_>, now: Instant) {
         match event {
-            ChatEvent::Waiting | ChatEvent::Asking { .. } => {}
+            ChatEvent::Waiting => {}
+            ChatEvent::Asking { .. } => READING.clone_into(&mut self.before),
             ChatEvent::Queued { before } => self.before = format!("waiting, {before} before you"),
-            ChatEvent::Loading(percent) => self.before = format!("loading the model, {percent} %"),
-            ChatEvent::Reading(percent) => self.before = format!("{READING}, {percent} %"),
+            ChatEvent::Loading(percent) => {
+                self.share = f64::from(percent) * LOADED / 100.0;
+                self.before = format!("loading the model, {percent} %");
+            }
+            ChatEvent::Reading(percent) => {
+                self.share = LOADED + f64::from(percent) * (READ - LOADED) / 100.0;
+                self.before = format!("{READING}, {percent} %");
+            }
             ChatEvent::Thinking(_) => self.thought += 1,
             ChatEvent::Writing(_) => {
                 self.written += 1;
@@ -84,13 +124,22 @@ impl<'a> Pace<'a> {
     fn report(&mut self, message: &str, now: Instant) {
         let Some(to) = self.to else { return };
         let tokens = f64::from(self.thought) + f64::from(self.written);
+        let reached = match self.most {
+            // Of the answer all but the end is shown: a model may write on.
+            Some(most) if tokens > 0.0 => {
+                READ + (tokens / f64::from(most)).min(1.0) * (WRITTEN - READ)
+            }
+            Some(_) => self.share,
+            None => tokens,
+        };
         // A beat without news still has to rise; a part of a token does.
-        self.value = if tokens > self.value { tokens } else { self.value + SLIGHTLY };
+        self.value = if reached > self.value { reached } else { self.value + SLIGHTLY };
         self.reported = Some(now);
-        to.report(self.value, None, message);
+        to.report(self.value, self.most.map(|_| 100.0), message);
     }
 }
 
+const ACCEPTED: &str = "accepted";
 const READING: &str = "reading the prompt";
 
 /// Clients of some kinds give up after ten silent seconds.
@@ -106,6 +155,11 @@ const BETWEEN: Duration = Duration::from_millis(500);
 const RATE_AFTER: Duration = Duration::from_secs(1);
 
 const SLIGHTLY: f64 = 0.001;
+
+/// Where each phase ends, of 100.
+const LOADED: f64 = 30.0;
+const READ: f64 = 50.0;
+const WRITTEN: f64 = 99.0;
 
 #[cfg(test)]
 mod tests {
@@ -127,6 +181,8 @@ mod tests {
         let mut pace = Pace::new(Some(&heard));
         let start = Instant::now();
         pace.begin(start);
+        let asking = ChatEvent::Asking { upstream: "desk", model: "m" };
+        pace.hear(asking, start + Duration::from_millis(1));
         for second in [7, 14] {
             pace.hear(ChatEvent::Waiting, start + Duration::from_secs(second));
         }
@@ -138,7 +194,7 @@ mod tests {
         let heard = heard.0.into_inner().unwrap();
         assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "{heard:?}");
         assert_eq!(heard.len(), 3 + 20, "{heard:?}");
-        assert_eq!(heard[0].1, "reading the prompt");
+        assert_eq!(heard[0].1, "accepted");
         assert_eq!(heard[2].1, "reading the prompt");
         assert!(heard.iter().any(|(_, message)| message == "thinking, 51 tokens"), "{heard:?}");
         let (_, last) = heard.last().unwrap();

@@ -1,12 +1,24 @@
 //! Which model a call means that names none.
 
-use crate::tools::arguments::Unusable;
-use crate::tools::toolbox::Toolbox;
-use crate::upstream::{Model, ModelList};
+use std::collections::HashMap;
+use std::sync::Mutex;
 
-/// The model that a call names, else the configured one; without either the upstream's list
-/// decides at call time, because models come and go.
-pub(super) fn model(named: Option<&str>, toolbox: &Toolbox) -> Result<Option<String>, Unusable> {
+use crate::mcp::CallContext;
+use crate::tools::arguments::Unusable;
+use crate::tools::survey::Survey;
+use crate::tools::toolbox::Toolbox;
+use crate::upstream::Model;
+use crate::worker::lock;
+
+/// The model that a call names, else the one that its session or the server was told to use;
+/// without any the upstream decides at call time, because models come and go. A call that names
+/// an upstream means that one's own model.
+pub(super) fn model(
+    named: Option<&str>,
+    upstream_is_named: bool,
+    toolbox: &Toolbox,
+    context: &CallContext<'_>,
+) -> Result<Option<String>, Unusable> {
     if let Some(named) = named.map(str::trim).filter(|named| !named.is_empty()) {
         return match named.strip_prefix("local://") {
             // Clients mistake a resource for a model.
@@ -17,13 +29,112 @@ pub(super) fn model(named: Option<&str>, toolbox: &Toolbox) -> Result<Option<Str
             None => Ok(Some(named.to_owned())),
         };
     }
-    Ok(toolbox.defaults().model.clone())
+    Ok(if upstream_is_named { None } else { chosen(toolbox, Whose::of(context)) })
 }
 
-/// What a call without a model would be answered by, from this list.
-pub(super) fn default_of<'a>(list: &'a ModelList, toolbox: &'a Toolbox) -> Option<&'a str> {
-    match &toolbox.defaults().model {
-        Some(model) => Some(model),
-        None => list.preferred().map(Model::ready_name),
+/// What was chosen for a caller, or for all.
+fn chosen(toolbox: &Toolbox, whose: Whose<'_>) -> Option<String> {
+    toolbox.choices().of(whose).or_else(|| toolbox.defaults().model.clone())
+}
+
+/// What a call without a model would be answered by, from what the upstreams have now.
+pub(super) fn default_of(
+    survey: &Survey,
+    toolbox: &Toolbox,
+    context: &CallContext<'_>,
+) -> Option<String> {
+    let main = toolbox.fleet().main().default_model();
+    let listed = || {
+        let mut lists = survey.lists.iter();
+        lists.find_map(|(_, list)| list.preferred()).map(Model::ready_name)
+    };
+    chosen(toolbox, Whose::of(context)).or_else(|| main.or_else(listed).map(str::to_owned))
+}
+
+/// Whose default it is: of a session, else of a principal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose<'a> {
+    principal: &'a str,
+    session: Option<&'a str>,
+}
+
+impl<'a> Whose<'a> {
+    pub(super) fn of(context: &'a CallContext<'_>) -> Self {
+        Self { principal: context.principal, session: context.session }
+    }
+
+    fn key(self) -> String {
+        match self.session {
+            Some(session) => format!("session {session}"),
+            None => format!("principal {}", self.principal),
+        }
+    }
+}
+
+/// What callers chose.
+#[derive(Debug)]
+pub(super) struct Choices {
+    /// How many of them are remembered.
+    max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    server: Option<String>,
+    /// With the number of the choice, for forgetting the oldest.
+    own: HashMap<String, (u64, String)>,
+    count: u64,
+}
+
+impl Choices {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max: max.max(1), state: Mutex::default() }
+    }
+
+    fn of(&self, whose: Whose<'_>) -> Option<String> {
+        let state = lock(&self.state);
+        let own = state.own.get(&whose.key()).map(|(_, model)| model.clone());
+        own.or_else(|| state.server.clone())
+    }
+
+    /// For everybody who chose nothing.
+    pub(super) fn choose_for_all(&self, model: String) {
+        lock(&self.state).server = Some(model);
+    }
+
+    /// For one; past the limit the oldest choice is forgotten.
+    pub(super) fn choose(&self, whose: Whose<'_>, model: String) {
+        let mut state = lock(&self.state);
+        state.count += 1;
+        let number = state.count;
+        state.own.insert(whose.key(), (number, model));
+        if state.own.len() > self.max {
+            let oldest = state.own.iter().min_by_key(|(_, (number, _))| *number);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                state.own.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_choice_is_forgotten_first_and_then_the_servers_holds() {
+        let choices = Choices::new(2);
+        let whose = |session| Whose { principal: "home", session };
+        choices.choose_for_all("all".to_owned());
+        choices.choose(whose(Some("a")), "one".to_owned());
+        choices.choose(whose(Some("b")), "two".to_owned());
+        choices.choose(whose(Some("a")), "again".to_owned());
+        choices.choose(whose(None), "three".to_owned());
+        let of = |session| choices.of(whose(session)).unwrap();
+        assert_eq!(
+            (of(Some("a")), of(Some("b")), of(None)),
+            ("again".into(), "all".into(), "three".into())
+        );
     }
 }

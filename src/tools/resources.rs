@@ -5,17 +5,21 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cancel::Cancel;
 use crate::mcp::{
-    Resource, ResourceBody, ResourceContents, SERVER_NAME, SERVER_VERSION, Service, Tool, Unusable,
+    CallContext, Resource, ResourceBody, ResourceContents, SERVER_NAME, SERVER_VERSION, Service,
+    Tool, Unusable,
 };
-use crate::tools::address::{self, CAPABILITIES, CONFIG, MODELS, STATUS};
-use crate::tools::model_view::{Summary, loaded, show};
-use crate::tools::outcome::{Failure, error_data};
+use crate::tools::address::{self, CAPABILITIES, CONFIG, MODELS, STATUS, USAGE};
+use crate::tools::analysis::Analyses;
+use crate::tools::model_view::{Summary, show};
+use crate::tools::outcome::{Failure, error_data, insert, object};
 use crate::tools::pick::default_of;
+use crate::tools::private_analysis::TYPES;
+use crate::tools::secure_rewrite::LEVELS;
+use crate::tools::server_status::as_resource;
+use crate::tools::survey::Survey;
 use crate::tools::toolbox::Toolbox;
-use crate::tools::{chat, list_models};
-use crate::upstream::{Model, ModelList, ModelType, UpstreamState};
+use crate::upstream::{Model, ModelType};
 
 /// As `resources/list` shows them.
 pub(super) const RESOURCES: &[Resource] = &[
@@ -23,7 +27,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         uri: MODELS,
         name: "models",
         title: "Models",
-        description: "The language models on this home network's model server, as list_models \
+        description: "The language models on this home network's model servers, as list_models \
                       shows them.",
         mime_type: JSON,
     },
@@ -31,7 +35,7 @@ pub(super) const RESOURCES: &[Resource] = &[
         uri: STATUS,
         name: "status",
         title: "Status",
-        description: "Whether the model server answers, what it is, and what it has in memory.",
+        description: "Whether the model servers answer, what they are, and what they have in memory.",
         mime_type: JSON,
     },
     Resource {
@@ -48,123 +52,132 @@ pub(super) const RESOURCES: &[Resource] = &[
         description: "Its tools with their arguments and an example each, and how to use them.",
         mime_type: JSON,
     },
+    Resource {
+        uri: USAGE,
+        name: "usage",
+        title: "Usage",
+        description: "Questions to models since the start, their tokens, and how fast they were.",
+        mime_type: JSON,
+    },
 ];
 
-/// As `resources/templates/list` shows them.
-pub(super) const TEMPLATES: &[Resource] = &[Resource {
-    uri: address::MODEL,
-    name: "model",
-    title: "One model",
-    description: "A single model by its id, as list_models shows it.",
-    mime_type: JSON,
-}];
+/// As `resources/templates/list` shows them; the last only where conversations are kept.
+pub(super) const TEMPLATES: &[Resource] = &[
+    Resource {
+        uri: address::MODEL,
+        name: "model",
+        title: "One model",
+        description: "A single model by its id, as list_models shows it.",
+        mime_type: JSON,
+    },
+    Resource {
+        uri: address::CONVERSATION,
+        name: "conversation",
+        title: "One conversation",
+        description: "What was said in a conversation of yours that is kept.",
+        mime_type: JSON,
+    },
+];
 
 /// Reads one. Errors: there is none at this address.
 pub(super) fn read(
     toolbox: &Toolbox,
     uri: &str,
-    cancel: &Cancel,
+    context: &CallContext<'_>,
 ) -> Result<Vec<ResourceContents>, Unusable> {
     let data = match uri {
-        MODELS => toolbox.list(cancel).map(|list| models(&list, toolbox)),
-        STATUS => Ok(status(toolbox, cancel)),
+        MODELS => survey(toolbox, context).map(|survey| models(&survey, toolbox, context)),
+        STATUS => Ok(status(toolbox, context)),
         CONFIG => Ok(config(toolbox)),
-        CAPABILITIES => Ok(capabilities(toolbox, cancel)),
-        _ => {
-            let unknown = || Unusable::Resource(uri.to_owned());
-            let (plain, unescaped) = address::model_in(uri).ok_or_else(unknown)?;
-            match toolbox.list(cancel) {
-                Ok(list) => {
-                    let model = find(&list, plain).or_else(|| find(&list, &unescaped));
-                    let default_model = default_of(&list, toolbox);
-                    Ok(json!(show(model.ok_or_else(unknown)?, default_model, true)))
-                }
-                Err(failure) => Err(failure),
-            }
-        }
+        CAPABILITIES => Ok(capabilities(toolbox, context)),
+        USAGE => Ok(toolbox.usage().shown()),
+        _ => one(toolbox, uri, context)?,
     };
-    let data = data.unwrap_or_else(|failure| error(&failure, toolbox));
+    let data = data.unwrap_or_else(|failure| error_data(&failure));
     // `{:#}` is the indented form.
     let body = ResourceBody::Text(format!("{data:#}"));
     Ok(vec![ResourceContents { uri: uri.to_owned(), mime_type: JSON, body }])
 }
 
+/// A model or a conversation. Errors: there is none at this address.
+fn one(
+    toolbox: &Toolbox,
+    uri: &str,
+    context: &CallContext<'_>,
+) -> Result<Result<Value, Failure>, Unusable> {
+    let unknown = || Unusable::Resource(uri.to_owned());
+    if let Some(id) = uri.strip_prefix(address::CONVERSATION_BEFORE_ID) {
+        let shown = toolbox.conversations().shown(id, context.principal);
+        return Ok(Ok(shown.ok_or_else(unknown)?));
+    }
+    let (plain, unescaped) = address::model_in(uri).ok_or_else(unknown)?;
+    Ok(match survey(toolbox, context) {
+        Ok(survey) => {
+            let found = find(&survey, plain).or_else(|| find(&survey, &unescaped));
+            let (upstream, model) = found.ok_or_else(unknown)?;
+            let default_model = default_of(&survey, toolbox, context);
+            Ok(json!(show(model, upstream, default_model.as_deref(), true)))
+        }
+        Err(failure) => Err(failure),
+    })
+}
+
+fn survey(toolbox: &Toolbox, context: &CallContext<'_>) -> Result<Survey, Failure> {
+    Survey::of(toolbox.lists(context.cancel))
+}
+
 /// A model by its id or by the name of one of its copies in memory.
-fn find<'a>(list: &'a ModelList, id: &str) -> Option<&'a Model> {
-    let by_copy = |model: &&Model| model.instances.iter().any(|copy| copy.id == id);
-    let mut models = list.models.iter();
-    models.find(|model| model.id == id).or_else(|| list.models.iter().find(by_copy))
+fn find<'a>(survey: &'a Survey, id: &str) -> Option<(&'a str, &'a Model)> {
+    let by_copy = |model: &Model| model.instances.iter().any(|copy| copy.id == id);
+    let mut models = survey.models();
+    models.find(|(_, model)| model.id == id).or_else(|| survey.models().find(|it| by_copy(it.1)))
 }
 
-fn error(failure: &Failure, toolbox: &Toolbox) -> Value {
-    error_data(failure, toolbox.upstream().base_url().as_str())
+fn ids(survey: &Survey, of: ModelType) -> Vec<&str> {
+    let models = survey.models().filter(|(_, model)| model.model_type == of);
+    models.map(|(_, model)| model.id.as_str()).collect()
 }
 
-fn ids(list: &ModelList, of: ModelType) -> Vec<&str> {
-    let models = list.models.iter().filter(|model| model.model_type == of);
-    models.map(|model| model.id.as_str()).collect()
-}
-
-fn models(list: &ModelList, toolbox: &Toolbox) -> Value {
-    let default_model = default_of(list, toolbox);
-    let shown: Vec<_> = list.models.iter().map(|model| show(model, default_model, true)).collect();
-    let summary = Summary::of(list);
-    json!({
+fn models(survey: &Survey, toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
+    let default_model = default_of(survey, toolbox, context);
+    let view = |(upstream, model)| show(model, upstream, default_model.as_deref(), true);
+    let shown: Vec<_> = survey.models().map(|it| json!(view(it))).collect();
+    let summary = Summary::of(survey);
+    let mut all = object!({
         "models": shown,
-        "llmModels": ids(list, ModelType::Llm),
-        "embeddingModels": ids(list, ModelType::Embedding),
+        "llmModels": ids(survey, ModelType::Llm),
+        "embeddingModels": ids(survey, ModelType::Embedding),
         "defaultModel": default_model,
         "count": summary.total,
-        "summary": {
+        "summary": object!({
             "totalModels": summary.total,
             "llmCount": summary.llm_count,
             "embeddingCount": summary.embedding_count,
             "loadedCount": summary.loaded_count,
-        },
-    })
-}
-
-/// `status` is `online` when the upstream tells its models now; `reachable` when it answers at all.
-fn status(toolbox: &Toolbox, cancel: &Cancel) -> Value {
-    let looked = toolbox.list(cancel);
-    let UpstreamState { reachable, kind, last_success_age, last_error, .. } =
-        toolbox.upstream().state();
-    let list = looked.as_deref().ok();
-    let kind = kind.map(|kind| kind.to_string());
-    let in_memory = list.and_then(loaded);
-    let last_error = last_error.map(|error| {
-        json!({ "code": error.code, "message": error.text, "ageSeconds": error.age.as_secs() })
+        }),
     });
-    let mut upstream = json!({
-        "url": toolbox.upstream().base_url().as_str(),
-        "kind": kind,
-        "reachable": reachable,
-        "modelCount": list.map(|list| list.models.len()),
-        "modelsLoaded": in_memory,
-        "lastSuccessAgeSeconds": last_success_age.map(|age| age.as_secs()),
-        "lastError": last_error,
-    });
-    let mut all = json!({
-        "status": if list.is_some() { "online" } else { "offline" },
-        "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).ok(),
-        "reachable": reachable,
-        "kind": kind,
-        "modelsLoaded": in_memory,
-        "lastError": last_error,
-    });
-    if let Err(failure) = &looked {
-        let told = error(failure, toolbox);
-        insert(&mut upstream, "error", told.get("error").cloned());
-        insert(&mut all, "error", told.get("error").cloned());
+    if !survey.failures.is_empty() {
+        insert(&mut all, "unavailable", Some(survey.unavailable().into()));
     }
-    insert(&mut all, "upstreams", Some(json!([upstream])));
     all
 }
 
-fn insert(into: &mut Value, name: &str, value: Option<Value>) {
-    if let (Some(map), Some(value)) = (into.as_object_mut(), value) {
-        map.insert(name.to_owned(), value);
+/// `status` is `online` when an upstream tells its models now; the other keys are the default's.
+fn status(toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
+    let lists = toolbox.lists(context.cancel);
+    let online = lists.iter().any(|listed| listed.models.is_ok());
+    let upstreams: Vec<_> = lists.iter().map(as_resource).collect();
+    let mut all = object!({
+        "status": if online { "online" } else { "offline" },
+        "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).ok(),
+    });
+    let main = upstreams.first();
+    for name in ["reachable", "kind", "modelsLoaded", "lastError", "error"] {
+        let value = main.and_then(|main| main.get(name)).cloned();
+        insert(&mut all, name, value);
     }
+    insert(&mut all, "upstreams", Some(upstreams.into()));
+    all
 }
 
 fn config(toolbox: &Toolbox) -> Value {
@@ -178,47 +191,57 @@ fn config(toolbox: &Toolbox) -> Value {
     ];
     let capabilities: Vec<_> =
         has.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect();
-    json!({
+    object!({
         "server": SERVER_NAME,
         "version": SERVER_VERSION,
         "capabilities": capabilities,
         "tools": toolbox.tools().iter().map(|tool| tool.name).collect::<Vec<_>>(),
-        "settings": toolbox.facts().config,
+        "privacy_levels": LEVELS,
+        "supported_domains": Analyses::read().domains(),
+        "analysis_types": TYPES,
+        "settings": toolbox.facts().config.clone(),
     })
 }
 
 /// Made from the tools, so that it says nothing that is not there.
-fn capabilities(toolbox: &Toolbox, cancel: &Cancel) -> Value {
-    let looked = toolbox.list(cancel);
-    let list = looked.as_deref().ok();
-    let (list_models, chat) = (list_models::NAME, chat::NAME);
-    let mut management = json!({
-        "availableModels": list.map(|list| ids(list, ModelType::Llm)),
-        "defaultModel": list.and_then(|list| default_of(list, toolbox)),
-        "howToUse": {
-            "listModels": format!("Call {list_models} to see every model and which are loaded."),
-            "useDefaultModel": format!("Call {chat} without model: the default model answers."),
-            "useSpecificModel": format!("Call {chat} with an id from {list_models} as model."),
-            "readOneModel": format!("Read {}.", address::MODEL),
-        },
+fn capabilities(toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
+    let looked = survey(toolbox, context);
+    let survey = looked.as_ref().ok();
+    let has = |name: &str| toolbox.tools().iter().any(|tool| tool.name == name);
+    let writes = ["chat", "local_reasoning"].into_iter().find(|name| has(name));
+    let mut how = Map::new();
+    let mut steps = vec![format!("Read {STATUS}: is a model server there?")];
+    let mut tell = |name: &str, text: String| how.insert(name.to_owned(), text.into());
+    tell("readOneModel", format!("Read {}.", address::MODEL));
+    if has(LIST) {
+        tell("listModels", format!("Call {LIST} to see every model and which are loaded."));
+        steps.push(format!("Call {LIST} and choose a model, or leave it to the default."));
+    }
+    if has(SET) {
+        tell("changeDefault", format!("Call {SET} with an id to use it for what follows."));
+    }
+    if let Some(name) = writes {
+        tell("useDefaultModel", format!("Call {name} without model: the default model answers."));
+        tell("useSpecificModel", format!("Call {name} with a model's id as model."));
+        steps.push(format!("Call {name} with what you want to know."));
+    }
+    steps.push("When a call fails, do what the suggestion of its error says.".to_owned());
+    let numbered = steps.into_iter().enumerate();
+    let workflow: Map<_, _> =
+        numbered.map(|(at, step)| (format!("step{}", at + 1), step.into())).collect();
+    let mut management = object!({
+        "availableModels": survey.map(|survey| ids(survey, ModelType::Llm)),
+        "defaultModel": survey.and_then(|survey| default_of(survey, toolbox, context)),
+        "howToUse": how,
     });
     if let Err(failure) = &looked {
-        insert(&mut management, "error", error(failure, toolbox).get("error").cloned());
+        insert(&mut management, "error", error_data(failure).get("error").cloned());
     }
     let tools: Map<_, _> = toolbox
         .tools_with_examples()
         .map(|(tool, example)| (tool.name.to_owned(), described(tool, &example)))
         .collect();
-    json!({
-        "modelManagement": management,
-        "tools": tools,
-        "workflow": {
-            "step1": format!("Read {STATUS}: is the model server there?"),
-            "step2": format!("Call {list_models} and choose a model, or leave it to the default."),
-            "step3": format!("Call {chat} with what you want to know."),
-            "step4": "When a call fails, do what the suggestion of its error says.",
-        },
-    })
+    object!({ "modelManagement": management, "tools": tools, "workflow": workflow })
 }
 
 fn described(tool: &Tool, example: &Value) -> Value {
@@ -234,10 +257,10 @@ fn described(tool: &Tool, example: &Value) -> Value {
             (name.clone(), told.into())
         })
         .collect();
-    json!({
+    object!({
         "purpose": tool.description,
         "parameters": parameters,
-        "example": { "name": tool.name, "arguments": example },
+        "example": object!({ "name": tool.name, "arguments": example.clone() }),
     })
 }
 
@@ -258,6 +281,8 @@ fn parameter(schema: &Value, required: bool) -> String {
 }
 
 const JSON: &str = "application/json";
+const LIST: &str = "list_models";
+const SET: &str = "set_default_model";
 
 #[cfg(test)]
 mod tests {
@@ -265,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_parameter_is_told_in_one_line() {
-        let schema = json!({"type": "string", "enum": ["a", "b"], "description": "Which."});
+        let schema = object!({"type": "string", "enum": ["a", "b"], "description": "Which."});
         assert_eq!(parameter(&schema, true), "string, one of a, b, required: Which.");
-        assert_eq!(parameter(&json!({}), false), "any");
+        assert_eq!(parameter(&object!({}), false), "any");
     }
 }

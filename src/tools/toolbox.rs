@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -12,17 +12,33 @@ use crate::mcp::{
     PromptResult, Resource, ResourceContents, Service, Tool, ToolCall, Unusable,
 };
 use crate::tools::complete::{self, Names};
+use crate::tools::conversations::{ConversationLimits, Conversations};
+use crate::tools::entries::{ALIASES, ENTRIES, Run};
 use crate::tools::list_models::LastShown;
-use crate::tools::outcome::{Failure, failed};
+use crate::tools::outcome::failed;
+use crate::tools::pick::Choices;
+use crate::tools::profile::{Selection, UnknownTool};
+use crate::tools::prompts::{OwnPrompt, Prompts};
+use crate::tools::resources;
 use crate::tools::sight::{Seen, Sight};
-use crate::tools::{chat, list_models, prompts, resources};
-use crate::upstream::{Fleet, ModelList, Upstream, UpstreamError};
+use crate::tools::spec::{self, Traits};
+use crate::tools::usage::Counters;
+use crate::upstream::{Fleet, Listed, UpstreamError};
 
 /// What a call means that leaves something out.
 #[derive(Clone, Debug, Default)]
 pub struct Defaults {
     /// The model of calls that name none; without it the upstream's list decides.
     pub model: Option<String>,
+    /// The most tokens of an answer; without it the upstream decides.
+    pub max_tokens: Option<u32>,
+    /// After this long an answer is what has come until then; without it as the upstream's own
+    /// limit says.
+    pub timeout: Option<Duration>,
+    /// Whether answers come with what the model thought.
+    pub include_reasoning: bool,
+    /// Whether conversations are kept between calls.
+    pub conversations: bool,
 }
 
 /// What resources tell that tools do not know.
@@ -32,75 +48,158 @@ pub struct Facts {
     pub config: Value,
 }
 
+/// What clients see of it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Which tools.
+    pub tools: Selection,
+    /// The owner's prompts, besides ours.
+    pub prompts: Vec<OwnPrompt>,
+    /// Longest prompt with its arguments filled in.
+    pub prompt_bytes_max: usize,
+    /// How much is kept of conversations.
+    pub conversations: ConversationLimits,
+    /// Sessions whose own default model is remembered.
+    pub session_models_max: usize,
+    /// The system's random source, for the names of conversations.
+    pub random: fn() -> Option<[u8; 16]>,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            tools: Selection::default(),
+            prompts: Vec::new(),
+            prompt_bytes_max: usize::MAX,
+            conversations: ConversationLimits::default(),
+            session_models_max: usize::MAX,
+            random: || None,
+        }
+    }
+}
+
+/// Whether every tool that is named exists. Errors: one does not.
+pub fn check(selection: &Selection) -> Result<(), UnknownTool> {
+    let aliases = ALIASES.iter().map(|alias| alias.name);
+    selection.check(ENTRIES.iter().map(|entry| entry.name).chain(aliases))
+}
+
 /// Everything that the house offers, over its upstreams.
 pub struct Toolbox {
     fleet: Arc<Fleet>,
     defaults: Defaults,
     facts: Facts,
+    /// Those that are shown: how each runs, as clients see it, and an example; in the same order.
+    runs: Vec<Run>,
     tools: Vec<Tool>,
-    prompts: Vec<Prompt>,
+    examples: Vec<Value>,
+    prompts: Prompts,
+    conversations: Conversations,
+    choices: Choices,
+    usage: Counters,
     names: Names,
     seen: Seen,
     shown: LastShown,
 }
 
 impl Toolbox {
-    /// The tools over `fleet`.
+    /// The tools over `fleet`, those of the standard profile, and our prompts.
     #[must_use]
     pub fn new(fleet: Arc<Fleet>, defaults: Defaults, facts: Facts) -> Self {
-        Self {
+        let toolbox = Self {
             fleet,
             defaults,
             facts,
-            tools: ENTRIES.iter().map(|entry| (entry.describe)()).collect(),
-            prompts: prompts::list(),
+            runs: Vec::new(),
+            tools: Vec::new(),
+            examples: Vec::new(),
+            prompts: Prompts::default(),
+            conversations: Conversations::new(ConversationLimits::default(), || None),
+            choices: Choices::new(usize::MAX),
+            usage: Counters::default(),
             names: Names::default(),
             seen: Seen::default(),
             shown: LastShown::default(),
+        };
+        toolbox.filled(Shown::default())
+    }
+
+    /// The same with other tools, or more prompts. Errors: a tool is named that there is not.
+    pub fn showing(self, shown: Shown) -> Result<Self, UnknownTool> {
+        check(&shown.tools)?;
+        Ok(self.filled(shown))
+    }
+
+    fn filled(mut self, shown: Shown) -> Self {
+        (self.runs, self.tools, self.examples) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in ENTRIES.iter().filter(|entry| shown.tools.shows(entry.name)) {
+            self.add(entry.name, entry.spec, entry.run);
+        }
+        for alias in ALIASES.iter().filter(|alias| shown.tools.shows_alias(alias.name)) {
+            if let Some(target) = ENTRIES.iter().find(|entry| entry.name == alias.means) {
+                self.add(alias.name, target.spec, alias.run.unwrap_or(target.run));
+            }
+        }
+        Self {
+            prompts: Prompts::new(shown.prompts, shown.prompt_bytes_max),
+            conversations: Conversations::new(shown.conversations, shown.random),
+            choices: Choices::new(shown.session_models_max),
+            ..self
         }
     }
 
-    /// Asks the upstream for its models and tells which resources have changed since the last look,
-    /// or since somebody first read one. Blocks as long as a list may take: 30 s.
+    fn add(&mut self, name: &'static str, spec: &'static str, run: Run) {
+        let traits = Traits {
+            several: self.fleet.upstreams().len() > 1,
+            conversations: self.defaults.conversations,
+        };
+        let tool = spec::common().and_then(|common| spec::tool(name, spec, &common, traits));
+        if let Some((tool, example)) = tool {
+            self.runs.push(run);
+            self.tools.push(tool);
+            self.examples.push(example);
+        }
+    }
+
+    /// Asks the upstreams for their models and tells what has changed since the last look, or since
+    /// somebody first read a resource. Blocks as long as a list may take: 30 s.
     #[must_use]
     pub fn look(&self, cancel: &Cancel) -> Vec<Change> {
-        match self.upstream().list_models(cancel) {
-            Err(UpstreamError::Cancelled) => Vec::new(),
-            outcome => self.seen.look(self.sight(outcome.as_deref())),
-        }
+        let lists = self.fleet.lists(cancel);
+        if cancel.is_fired() { Vec::new() } else { self.seen.look(Sight::of(&lists)) }
     }
 
-    /// The upstream's models, for somebody who reads a resource.
-    pub(super) fn list(&self, cancel: &Cancel) -> Result<Arc<ModelList>, Failure> {
-        let outcome = self.upstream().list_models(cancel);
-        if !matches!(outcome, Err(UpstreamError::Cancelled)) {
-            self.seen.begin(|| self.sight(outcome.as_deref()));
+    /// What the upstreams have, for somebody who reads a resource.
+    pub(super) fn lists(&self, cancel: &Cancel) -> Vec<Listed> {
+        let lists = self.fleet.lists(cancel);
+        let cancelled = |listed: &Listed| matches!(listed.models, Err(UpstreamError::Cancelled));
+        if !lists.iter().any(cancelled) {
+            self.seen.begin(|| Sight::of(&lists));
         }
-        Ok(outcome?)
+        lists
     }
 
-    fn sight(&self, outcome: Result<&ModelList, &UpstreamError>) -> Sight {
-        Sight {
-            models: outcome.cloned().map_err(UpstreamError::code),
-            reachable: self.upstream().state().reachable,
-        }
-    }
-
-    /// The ids of the models, or of those that chat; none while the upstream does not tell.
+    /// The ids of the models, or of those that chat; none while no upstream tells.
     pub(super) fn names(&self, chats_only: bool, cancel: &Cancel) -> Vec<String> {
         if let Some(names) = self.names.known(chats_only, Instant::now()) {
             return names;
         }
-        match self.upstream().list_models(cancel) {
-            Err(UpstreamError::Cancelled) => return Vec::new(),
-            outcome => self.names.keep(outcome.as_deref().ok(), Instant::now()),
+        let lists = self.fleet.lists(cancel);
+        if cancel.is_fired() {
+            return Vec::new();
         }
+        self.names.keep(&lists, Instant::now());
         self.names.known(chats_only, Instant::now()).unwrap_or_default()
     }
 
     /// Every tool with arguments that show what it is for.
     pub(super) fn tools_with_examples(&self) -> impl Iterator<Item = (&Tool, Value)> {
-        self.tools.iter().zip(ENTRIES.iter().map(|entry| (entry.example)()))
+        self.tools.iter().zip(self.examples.iter().cloned())
+    }
+
+    /// The prompts, ours and the owner's.
+    pub(super) fn all_prompts(&self) -> &Prompts {
+        &self.prompts
     }
 
     /// What resources tell that tools do not know.
@@ -118,9 +217,19 @@ impl Toolbox {
         &self.fleet
     }
 
-    /// The default upstream.
-    pub(super) fn upstream(&self) -> &Upstream {
-        self.fleet.main()
+    /// The conversations that are kept.
+    pub(super) fn conversations(&self) -> &Conversations {
+        &self.conversations
+    }
+
+    /// The models that callers chose.
+    pub(super) fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
+    /// What was generated since the start.
+    pub(super) fn usage(&self) -> &Counters {
+        &self.usage
     }
 
     /// What a call means that leaves something out.
@@ -139,13 +248,11 @@ impl Service for Toolbox {
         call: &ToolCall,
         context: &CallContext<'_>,
     ) -> Result<Outcome<CallToolResult>, Unusable> {
-        let entry = ENTRIES
-            .iter()
-            .find(|entry| entry.name == call.name)
-            .ok_or_else(|| Unusable::Tool(call.name.clone()))?;
-        let outcome = (entry.run)(self, call, context);
-        let upstream = self.upstream().base_url().as_str();
-        Ok(Outcome::Done(outcome.unwrap_or_else(|failure| failed(&failure, upstream))))
+        let at = self.tools.iter().position(|tool| tool.name == call.name);
+        let run = at.and_then(|at| self.runs.get(at));
+        let run = run.ok_or_else(|| Unusable::Tool(call.name.clone()))?;
+        let outcome = run(self, call, context);
+        Ok(Outcome::Done(outcome.unwrap_or_else(|failure| failed(&failure))))
     }
 
     fn offer(&self) -> Offer {
@@ -156,6 +263,7 @@ impl Service for Toolbox {
             completions: true,
             logging: true,
             list_changed: false,
+            resources_changed: true,
         }
     }
 
@@ -164,7 +272,8 @@ impl Service for Toolbox {
     }
 
     fn templates(&self) -> &[Resource] {
-        resources::TEMPLATES
+        let kept = usize::from(self.defaults.conversations);
+        resources::TEMPLATES.get(..=kept).unwrap_or_default()
     }
 
     fn read(
@@ -172,11 +281,11 @@ impl Service for Toolbox {
         uri: &str,
         context: &CallContext<'_>,
     ) -> Result<Outcome<Vec<ResourceContents>>, Unusable> {
-        resources::read(self, uri, context.cancel).map(Outcome::Done)
+        resources::read(self, uri, context).map(Outcome::Done)
     }
 
     fn prompts(&self) -> &[Prompt] {
-        &self.prompts
+        self.prompts.listed()
     }
 
     fn prompt(
@@ -185,7 +294,7 @@ impl Service for Toolbox {
         arguments: &Map<String, Value>,
         _context: &CallContext<'_>,
     ) -> Result<Outcome<PromptResult>, Unusable> {
-        prompts::fill(name, arguments).map(Outcome::Done)
+        self.prompts.fill(name, arguments).map(Outcome::Done)
     }
 
     fn complete(&self, completion: &Completion, context: &CallContext<'_>) -> Completions {
@@ -201,23 +310,3 @@ impl fmt::Debug for Toolbox {
             .finish_non_exhaustive()
     }
 }
-
-type Run = fn(&Toolbox, &ToolCall, &CallContext<'_>) -> Result<CallToolResult, Failure>;
-
-/// One line a tool.
-struct Entry {
-    name: &'static str,
-    describe: fn() -> Tool,
-    example: fn() -> Value,
-    run: Run,
-}
-
-const ENTRIES: &[Entry] = &[
-    Entry {
-        name: list_models::NAME,
-        describe: list_models::describe,
-        example: list_models::example,
-        run: list_models::run,
-    },
-    Entry { name: chat::NAME, describe: chat::describe, example: chat::example, run: chat::run },
-];

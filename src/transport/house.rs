@@ -47,6 +47,7 @@ pub(super) struct Carried<'a> {
     pub(super) revision: Revision,
     pub(super) cancel: &'a Cancel,
     pub(super) principal: &'a str,
+    pub(super) session: Option<&'a str>,
 }
 
 impl House {
@@ -71,6 +72,7 @@ impl House {
             cancel: carried.cancel,
             peer,
             principal: carried.principal,
+            session: carried.session,
             now_s: now_s(),
         };
         let run = std::panic::AssertUnwindSafe(|| self.dispatcher.run(call, &with));

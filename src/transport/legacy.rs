@@ -281,6 +281,7 @@ impl Legacy {
         batch: bool,
     ) {
         let principal = identity(&exchange.admitted);
+        let key = format!("{:032x}", u128::from_be_bytes(kept.key));
         let session = self.in_session(Arc::clone(kept));
         let taker = Taker::of(&exchange);
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, Some(session));
@@ -297,7 +298,8 @@ impl Legacy {
         let run = move || {
             let respond = |call: &Call, cancel: &Cancel| {
                 let revision = own_kept.revision;
-                let carried = Carried { revision, cancel, principal: &principal };
+                let session = Some(key.as_str());
+                let carried = Carried { revision, cancel, principal: &principal, session };
                 let leave = || own_kept.talk.in_flight.leave(&call.id);
                 own.house.run(call, &carried, &*answering, leave)
             };

@@ -187,7 +187,12 @@ impl Sse {
     /// Runs on a lane's thread.
     fn run(&self, session: &Session, call: &Call, cancel: &Cancel) {
         let principal = session.principal().identity();
-        let carried = Carried { revision: session.revision(), cancel, principal: &principal };
+        let carried = Carried {
+            revision: session.revision(),
+            cancel,
+            principal: &principal,
+            session: Some(session.id().as_str()),
+        };
         let peer = SsePeer { sse: self, session };
         let leave = || session.talk.in_flight.leave(&call.id);
         let reply = self.house.run(call, &carried, &peer, leave);

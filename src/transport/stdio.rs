@@ -302,7 +302,7 @@ impl Conversation {
 
     /// Runs on a lane's thread.
     fn run(&self, call: &Call, revision: Revision, cancel: &Cancel) {
-        let carried = Carried { revision, cancel, principal: "stdio" };
+        let carried = Carried { revision, cancel, principal: "stdio", session: Some("stdio") };
         let leave = || self.talk.in_flight.leave(&call.id);
         if let Some(reply) = self.house.run(call, &carried, self, leave) {
             self.lines.reply(reply.text);

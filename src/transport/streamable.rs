@@ -156,8 +156,12 @@ impl Streamable {
         let (answering, left) = (Arc::clone(&answer), number.clone());
         let run = move || {
             let principal = identity(&admitted);
-            let carried =
-                Carried { revision: Revision::MODERN, cancel: &cancel, principal: &principal };
+            let carried = Carried {
+                revision: Revision::MODERN,
+                cancel: &cancel,
+                principal: &principal,
+                session: None,
+            };
             let response = own.house.run(&running, &carried, &*answering, || {
                 own.running.leave(&left);
                 drop(leaves);

@@ -1,9 +1,12 @@
 //! Texts as vectors: `/v1/embeddings`, and Ollama's `/api/embed`.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::cancel::Cancel;
 use crate::upstream::call::Call;
+use crate::upstream::chat::ChatEvent;
 use crate::upstream::client::Upstream;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::fleet::{Failed, Fleet};
@@ -22,6 +25,8 @@ pub struct EmbedRequest {
     pub input: Vec<String>,
     /// Shorter vectors, where the model can.
     pub dimensions: Option<u32>,
+    /// How often to be woken with [`ChatEvent::Waiting`] while nothing comes.
+    pub beat: Option<Duration>,
 }
 
 /// The vectors of some texts.
@@ -61,16 +66,22 @@ struct Usage {
 }
 
 impl Fleet {
-    /// Turns texts into vectors. Errors: see [`UpstreamError`].
-    pub fn embed(&self, request: &EmbedRequest, cancel: &Cancel) -> Result<Embeddings, Failed> {
+    /// Turns texts into vectors. `on` hears of silence alone. Errors: see [`UpstreamError`].
+    pub fn embed(
+        &self,
+        request: &EmbedRequest,
+        cancel: &Cancel,
+        on: &mut dyn FnMut(ChatEvent<'_>),
+    ) -> Result<Embeddings, Failed> {
         let wanted = Wanted {
             upstream: request.upstream.as_deref(),
             model: request.model.as_deref(),
             need: Need::Embedding,
-            beat: None,
+            beat: request.beat,
         };
-        self.routed(&wanted, cancel, &mut |_| (), &mut |choice, _| {
-            embed(&choice.upstream, choice, request, cancel)
+        self.routed(&wanted, cancel, on, &mut |choice, on| {
+            let mut beat = || on(ChatEvent::Waiting);
+            embed(&choice.upstream, choice, request, cancel, &mut beat)
         })
     }
 }
@@ -80,15 +91,16 @@ fn embed(
     choice: &Choice,
     request: &EmbedRequest,
     cancel: &Cancel,
+    beat: &mut dyn FnMut(),
 ) -> Result<Embeddings, UpstreamError> {
     let kind = choice.list.as_ref().map(|list| list.kind);
     let path = if kind == Some(Kind::Ollama) { "/api/embed" } else { "/v1/embeddings" };
     let mut body = Object::with("model", &choice.name);
     body.texts("input", &request.input);
     body.integer("dimensions", request.dimensions.map(i64::from));
-    let call = Call::new(cancel, upstream.settings.limits, None);
+    let call = Call::new(cancel, upstream.settings.limits, request.beat);
     let _entered = call.enter();
-    let answer = upstream.ask(path, &body.end(), Some(&choice.asked), &call, &mut || ());
+    let answer = upstream.ask(path, &body.end(), Some(&choice.asked), &call, beat);
     let answer = answer.map_err(|error| match error {
         UpstreamError::ModelNotFound { .. } => upstream.unknown(&choice.asked, cancel),
         UpstreamError::NotSupported { said, .. } => {

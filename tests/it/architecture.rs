@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 /// another adds its arrow here, in the change that needs it.
 const ARROWS: [(&str, &[&str]); 14] = [
     ("main", &["command", "config", "observe", "server"]),
-    // Of OAuth only what may be a redirect URI.
-    ("command", &["auth", "cert", "config", "oauth"]),
+    // Of OAuth only what may be a redirect URI, of the tools which there are, so that --check knows
+    // their names.
+    ("command", &["auth", "cert", "config", "oauth", "tools"]),
     // Only what is a home address and a local name, to refuse contradictory settings.
-    ("config", &["auth"]),
+    ("config", &["auth", "near"]),
     ("transport", &["cancel", "chime", "edge", "mcp", "observe", "session", "worker"]),
     // A handler of the edge's, as `transport` is: routes in, replies out.
     ("oauth", &["auth", "edge", "seal"]),
     ("edge", &["auth", "cancel", "chime", "observe", "worker"]),
     ("session", &["auth", "cancel", "files", "mcp", "seal"]),
-    ("tools", &["cancel", "mcp", "upstream"]),
+    ("tools", &["cancel", "mcp", "near", "upstream"]),
     // A name is resolved on a thread, so that a connect has a limit.
     ("upstream", &["cancel", "worker"]),
     ("mcp", &["cancel", "seal"]),
@@ -33,7 +34,7 @@ const EVERY_ROOM: &str = "*";
 const FREE: &str = "worker::lock";
 
 /// Crates that only these files may name.
-const NAMED_ONLY_IN: [(&str, &[&str]); 6] = [
+const NAMED_ONLY_IN: [(&str, &[&str]); 7] = [
     ("tiny_http", &["edge/http.rs"]),
     ("ureq", &["upstream/"]),
     (
@@ -51,6 +52,7 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 6] = [
     ("rcgen", &["cert/"]),
     ("if_addrs", &["auth/machine.rs"]),
     ("signal_hook", &["server/"]),
+    ("toml_parser", &["config/toml.rs"]),
 ];
 
 /// Words that stand in no file but these.

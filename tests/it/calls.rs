@@ -250,7 +250,7 @@ fn progress_of(session: &mut Session, token: Option<&Value>) -> Vec<Value> {
 #[test]
 fn a_cancelled_generation_ends_within_a_second_and_is_never_answered() {
     // One thread for generations: the next one runs when the cancelled one is through.
-    let house = Plan::new().stalling().limits(|limits| limits.calls_running_max = 1).start();
+    let house = Plan::new().stalling().alone().start();
     let mut session = house.client().open();
     let cancelled = session.begin_chat("one");
     assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON));
@@ -266,7 +266,7 @@ fn a_cancelled_generation_ends_within_a_second_and_is_never_answered() {
 
 #[test]
 fn a_cancel_right_behind_its_call_is_never_lost() {
-    let house = Plan::new().stalling().limits(|limits| limits.calls_running_max = 1).start();
+    let house = Plan::new().stalling().alone().start();
     let mut session = house.client().open();
     session.initialize("2025-03-26");
     // A batch gives the other worker time to overtake.
@@ -311,7 +311,7 @@ fn another_session_cannot_cancel_a_call() {
 
 #[test]
 fn a_call_cancelled_while_it_waits_never_reaches_the_upstream() {
-    let house = Plan::new().stalling().limits(|limits| limits.calls_running_max = 1).start();
+    let house = Plan::new().stalling().alone().start();
     let mut session = house.client().open();
     let running = session.begin_chat("runs");
     assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON));
@@ -332,10 +332,9 @@ fn a_call_cancelled_while_it_waits_never_reaches_the_upstream() {
 #[test]
 fn a_full_lane_is_a_result_that_names_the_limit_and_delays_nothing_else() {
     let full = |limits: &mut local_llm_mcp::config::Limits| {
-        limits.calls_running_max = 1;
         limits.calls_waiting_max = 1;
     };
-    let house = Plan::new().stalling().limits(full).start();
+    let house = Plan::new().stalling().alone().limits(full).start();
     let mut session = house.client().open();
     session.initialize("2025-11-25");
     let running = session.begin_chat("runs");
@@ -387,7 +386,7 @@ fn listings_that_stall_keep_no_ping_no_cancel_and_no_health_waiting() {
 
 #[test]
 fn twenty_sessions_calling_at_once_each_get_their_own_answer() {
-    let house = Plan::new().limits(|limits| limits.calls_waiting_max = 40).start();
+    let house = Plan::new().places(4, 16).start();
     std::thread::scope(|scope| {
         for n in 0..20 {
             let client = house.client();

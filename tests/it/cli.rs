@@ -112,6 +112,17 @@ fn a_setting_that_cannot_be_followed_is_one_line_and_exit_code_2() {
         (&["--trusted-proxy", "desk"], "is not an IP address", "192.168.1.100"),
         (&["--allow-host", "http://desk"], "is no host name", "the name alone"),
         (&["--allow-origin", "desk"], "is not an origin", "https://chat.lan:8080"),
+        (&["--config", "/none"], "--config: cannot read /none", "ls -l /none"),
+        (&["--upstream", "desk"], "\"desk\" is not name=url", "desk=http://desk.lan:1234"),
+        (&["--upstream", "a b=http://c:1"], "\"a b\" cannot name a model server", "as in desk"),
+        (&["--upstream", "a=b:1"], "\"b:1\" is not a URL", "http://192.168.1.5:1234"),
+        (&["--upstream=a=http://b", "--upstream=a=http://c"], "two model servers", "another"),
+        (&["--upstream=a=http://b", "--lm-studio-url=http://c"], "both say where", "leave out"),
+        (&["--profile", "large"], "\"large\" is no profile", "standard, full or classic"),
+        (&["--tools", "chat"], "\"chat\" says neither + nor -", "+NAME or -NAME"),
+        (&["--check", "--tools", "+chatt"], "no tool is named \"chatt\"", "there is chat"),
+        (&["--check", "--tools", "-embed,-x"], "no tool is named", "there is"),
+        (&["--prompts-dir", "/none"], "--prompts-dir: cannot read /none", "ls -l /none"),
         (&["--log", "loud"], "\"loud\" is no log filter", "trace"),
         (&["--log-file", "/none/log"], "/none/log", "--log-file FILE"),
         (&["--token-file", "/none", "--check"], "cannot read /none", "ls -l /none"),
@@ -350,16 +361,16 @@ fn program(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) ->
     command
 }
 
-fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     program(scratch, arguments, variables).output().unwrap()
 }
 
-fn succeeded(output: &Output) -> String {
+pub(crate) fn succeeded(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", everything(output));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn refused(output: &Output, what: &str, remedy: &str) {
+pub(crate) fn refused(output: &Output, what: &str, remedy: &str) {
     let said = everything(output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     let error = String::from_utf8(output.stderr.clone()).unwrap();
@@ -370,14 +381,14 @@ fn refused(output: &Output, what: &str, remedy: &str) {
     assert!(after.contains(remedy) || remedy == ";", "{remedy} is not said: {before};{after}");
 }
 
-fn everything(output: &Output) -> String {
+pub(crate) fn everything(output: &Output) -> String {
     let mut all = output.stdout.clone();
     all.write_all(&output.stderr).unwrap();
     String::from_utf8_lossy(&all).into_owned()
 }
 
 /// Value and origin of a setting in what `--check` prints.
-fn row(text: &str, name: &str) -> Option<(String, String)> {
+pub(crate) fn row(text: &str, name: &str) -> Option<(String, String)> {
     let line = text.lines().find(|line| line.split("  ").next() == Some(name))?;
     let mut columns = line.split("  ").map(str::trim).filter(|column| !column.is_empty()).skip(1);
     Some((columns.next()?.to_owned(), columns.next()?.to_owned()))

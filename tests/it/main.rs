@@ -14,6 +14,8 @@ mod certificates;
 mod cli;
 /// Real clients, where they are installed.
 mod clients;
+/// The configuration file and the owner's prompts, through the real binary.
+mod config_file;
 /// The edge from outside: raw bytes over real sockets.
 mod edge;
 /// Random bytes against the strict parsers.
@@ -41,6 +43,9 @@ mod support;
 mod transcripts;
 
 /// The model server behind us: its kinds, its failures, and stopping it.
+mod tools_analyze;
+mod tools_generate;
+mod tools_manage;
 mod upstream;
 mod upstream_engine;
 mod upstream_fleet;

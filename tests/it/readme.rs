@@ -11,6 +11,7 @@ use std::process::Command;
 use local_llm_mcp::config::{self, Limits};
 use serde_json::{Value, json};
 
+use crate::scratch::Scratch;
 use crate::support::house::Plan;
 use crate::support::program::Program;
 use crate::support::stand_in::{Script, StandIn};
@@ -73,6 +74,49 @@ fn the_tools_are_those_that_are_listed() {
     let shown: Vec<String> =
         table("| tool |").into_iter().map(|row| code(&row[0]).remove(0)).collect();
     assert_eq!(shown, listed);
+}
+
+#[test]
+fn the_prompts_are_those_that_are_listed() {
+    let house = Plan::new().start();
+    let mut session = house.client().open();
+    session.initialize("2025-11-25");
+    let listed = session.ask("prompts/list", &json!({}))["result"]["prompts"].clone();
+    let shown = table("| prompt |");
+    assert_eq!(shown.len(), listed.as_array().unwrap().len());
+    for (row, prompt) in shown.iter().zip(listed.as_array().unwrap()) {
+        let (required, optional) = row[1].split_once('[').unwrap();
+        let mut names = code(&row[0]);
+        names.extend(code(required.split(", also").next().unwrap()));
+        let count = names.len();
+        names.extend(code(optional));
+        let arguments = prompt["arguments"].as_array().unwrap();
+        let listed = arguments.iter().map(|argument| &argument["name"]);
+        assert!(std::iter::once(&prompt["name"]).chain(listed).eq(&names), "{row:?}");
+        for (at, argument) in arguments.iter().enumerate() {
+            assert_eq!(argument["required"], at + 1 < count, "{row:?}");
+        }
+    }
+}
+
+/// What the README shows of files is taken by the program as it stands.
+#[test]
+fn the_files_that_are_shown_are_understood() {
+    let shown = blocks("toml");
+    let [config_file, prompt] = shown.as_slice() else { panic!("{shown:?}") };
+    let scratch = Scratch::new();
+    let file = scratch.put("x.toml", config_file);
+    scratch.put("desk.token", "sk-desk");
+    scratch.put("prompts/translate.toml", prompt);
+    let prompts = scratch.file("prompts");
+    let arguments =
+        ["--config", file.to_str().unwrap(), "--prompts-dir", prompts.to_str().unwrap()];
+    let arguments = arguments.map(str::to_owned);
+    let environment = [("HOME".to_owned(), "/home/pi".to_owned())].into_iter().collect();
+    let flags = config::parse(&arguments).unwrap().unwrap();
+    let config = config::resolve(&flags, &environment).unwrap();
+    assert_eq!(config.upstreams[0].name, "desk");
+    assert_eq!(config.prompts[0].name, "translate");
 }
 
 #[test]
@@ -142,7 +186,13 @@ fn every_code_of_a_failed_call_is_explained() {
 #[test]
 fn every_variable_and_refusal_that_is_named_exists() {
     let mut source = String::new();
-    for file in ["config/flags.rs", "config/upstream.rs", "edge/error.rs", "transport/sse.rs"] {
+    for file in [
+        "config/flags.rs",
+        "config/upstream.rs",
+        "config/whereabouts.rs",
+        "edge/error.rs",
+        "transport/sse.rs",
+    ] {
         source += &fs::read_to_string(root().join("src").join(file)).unwrap();
     }
     for row in table("| status |") {

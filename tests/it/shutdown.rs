@@ -18,7 +18,7 @@ use crate::support::stand_in::{Script, Stall, StandIn};
 
 #[test]
 fn stopping_ends_streams_in_an_orderly_way_and_generations_at_once() {
-    let house = Plan::new().stalling().limits(|limits| limits.calls_running_max = 1).start();
+    let house = Plan::new().stalling().alone().start();
     let client = house.client();
     let (mut idle, mut busy) = (client.open(), client.open());
     busy.begin_chat("runs");

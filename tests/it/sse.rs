@@ -272,7 +272,7 @@ fn a_new_stream_is_served_without_initialize() {
     let client = house.client();
     let mut session = client.open();
     let tools = session.ask("tools/list", &json!({}))["result"]["tools"].clone();
-    assert_eq!(tools.as_array().unwrap().len(), 2);
+    assert_eq!(tools.as_array().unwrap().len(), 13);
     assert!(session.call("list_models", &json!({})).get("isError").is_none());
     // Two sockets bring them in any order.
     session.notify("notifications/initialized", &json!({}));

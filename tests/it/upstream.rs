@@ -76,6 +76,8 @@ fn call_with(
         progress,
         log: None,
         client: ClientFeatures::default(),
+        principal: "home",
+        session: None,
         inputs: &Inputs::default(),
     };
     toolbox.call(call, &context).map(|outcome| match outcome {
@@ -776,7 +778,7 @@ fn a_chat_reports_progress_at_once_and_rising() {
     let result = call_with(&toolbox, &call, Some(&heard));
     assert!(!result.unwrap().is_error);
     let heard = heard.0.into_inner().unwrap();
-    assert_eq!(heard[0].1, "reading the prompt");
+    assert_eq!(heard[0].1, "accepted");
     assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "{heard:?}");
     assert!(heard.iter().any(|(_, message)| message.starts_with("writing, ")), "{heard:?}");
     assert!(heard.len() as u128 <= 2 + begun.elapsed().as_millis() / 500, "{heard:?}");

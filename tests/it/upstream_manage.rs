@@ -44,7 +44,7 @@ fn texts_become_vectors_in_their_order() {
         (Kind::Generic, "text-embedding-nomic-embed-text-v1.5", "POST /v1/embeddings"),
     ] {
         let stand_in = start(kind);
-        let embeddings = fleet(&stand_in).embed(&texts(), &Cancel::new()).unwrap();
+        let embeddings = fleet(&stand_in).embed(&texts(), &Cancel::new(), &mut |_| ()).unwrap();
         assert_eq!(embeddings.vectors, [[1.0, 0.5], [3.0, 0.5]], "{kind:?}");
         assert_eq!(embeddings.model, model);
         assert_eq!(stand_in.targets().last().unwrap(), path);
@@ -55,10 +55,10 @@ fn texts_become_vectors_in_their_order() {
 fn a_server_without_embeddings_says_so_in_its_own_words() {
     let stand_in = start(Kind::LlamaCpp);
     let request = EmbedRequest { model: Some("tiny-bridge".to_owned()), ..texts() };
-    let failed = fleet(&stand_in).embed(&request, &Cancel::new()).unwrap_err();
+    let failed = fleet(&stand_in).embed(&request, &Cancel::new(), &mut |_| ()).unwrap_err();
     assert_eq!(failed.code(), "NOT_SUPPORTED_BY_UPSTREAM");
     assert!(failed.to_string().contains("--embeddings"), "{failed}");
-    let failed = fleet(&stand_in).embed(&texts(), &Cancel::new()).unwrap_err();
+    let failed = fleet(&stand_in).embed(&texts(), &Cancel::new(), &mut |_| ()).unwrap_err();
     assert_eq!(failed.code(), "NO_MODEL_LOADED", "it has no embedding model");
 }
 

@@ -65,7 +65,7 @@ def run(report, house, scheme, way, era):
         report.steps(name, [
             ("lists the tools", lambda: lists("tools/list", "tools", "name", {"list_models", "chat"})),
             ("lists the resources", lambda: lists("resources/list", "resources", "uri", {"local://models"})),
-            ("lists the prompts", lambda: lists("prompts/list", "prompts", "name", {"summarize", "ask-local-model"})),
+            ("lists the prompts", lambda: lists("prompts/list", "prompts", "name", {"document-analysis", "email-draft"})),
             ("reads a resource", reads_a_resource),
             ("calls a tool with an argument", calls_a_tool),
         ], scene.children.tails)

@@ -24,6 +24,9 @@ pub(crate) struct Plan {
     script: Script,
     variables: Vec<(String, String)>,
     limits: Limits,
+    changes: Vec<fn(&mut Config)>,
+    /// Generations that run and that wait at the model server.
+    places: (usize, usize),
     /// Its state folder.
     pub(crate) scratch: Scratch,
 }
@@ -36,6 +39,8 @@ impl Plan {
             script: Script::default(),
             variables: Vec::new(),
             limits: Limits::default(),
+            changes: Vec::new(),
+            places: (4, 16),
             scratch,
         };
         let folder = plan.scratch.path().to_str().unwrap().to_owned();
@@ -60,6 +65,24 @@ impl Plan {
         self
     }
 
+    /// What only a configuration file says.
+    pub(crate) fn with(mut self, change: fn(&mut Config)) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    /// One generation at a time, on the only thread there is for them.
+    pub(crate) fn alone(mut self) -> Self {
+        self.places = (1, 0);
+        self.limits(|limits| limits.calls_spare_max = 0)
+    }
+
+    /// How many generations run and wait at the model server.
+    pub(crate) fn places(mut self, running: usize, waiting: usize) -> Self {
+        self.places = (running, waiting);
+        self
+    }
+
     pub(crate) fn script(mut self, script: Script) -> Self {
         self.script = script;
         self
@@ -76,6 +99,12 @@ impl Plan {
         let environment: Environment = own.into_iter().chain(self.variables.clone()).collect();
         let mut config = Self::resolve(&environment).unwrap();
         config.limits = self.limits;
+        for upstream in &mut config.upstreams {
+            (upstream.concurrency, upstream.queue) = self.places;
+        }
+        for change in &self.changes {
+            change(&mut config);
+        }
         config
     }
 

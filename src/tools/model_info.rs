@@ -1,0 +1,73 @@
+//! The tool `get_model_info`.
+
+use serde_json::{Value, json};
+
+use crate::mcp::{CallContext, CallToolResult, ToolCall};
+use crate::tools::arguments::Arguments;
+use crate::tools::model_view::show;
+use crate::tools::outcome::{Failure, data, insert};
+use crate::tools::pick::default_of;
+use crate::tools::survey::Survey;
+use crate::tools::toolbox::Toolbox;
+use crate::upstream::{Failed, Model, ModelType, UpstreamError};
+
+/// Shows one model.
+pub(super) fn run(
+    toolbox: &Toolbox,
+    call: &ToolCall,
+    context: &CallContext<'_>,
+) -> Result<CallToolResult, Failure> {
+    let arguments = Arguments::new(&call.arguments);
+    let name = arguments.needed("model")?;
+    let survey = Survey::take(toolbox, arguments.text("upstream")?, context.cancel)?;
+    info(&survey, name, toolbox, context)
+}
+
+/// Shows the model that a call without one is answered by.
+pub(super) fn current(
+    toolbox: &Toolbox,
+    _: &ToolCall,
+    context: &CallContext<'_>,
+) -> Result<CallToolResult, Failure> {
+    let survey = Survey::take(toolbox, None, context.cancel)?;
+    match default_of(&survey, toolbox, context) {
+        Some(name) => info(&survey, &name, toolbox, context),
+        None => Err(Failed { upstream: String::new(), error: UpstreamError::NoModel }.into()),
+    }
+}
+
+fn info(
+    survey: &Survey,
+    name: &str,
+    toolbox: &Toolbox,
+    context: &CallContext<'_>,
+) -> Result<CallToolResult, Failure> {
+    let (upstream, model) = survey.find(name).ok_or_else(|| survey.unknown(name))?;
+    let default_model = default_of(survey, toolbox, context);
+    let mut shown = json!(show(model, upstream, default_model.as_deref(), true));
+    let window = model.context_length.or(model.max_context_length);
+    for (key, value) in [
+        ("displayName", json!(model.name.as_deref().unwrap_or(&model.id))),
+        // What can be asked for: the window also holds the prompt.
+        ("maxTokens", json!(window)),
+        ("usage", usage(model)),
+    ] {
+        insert(&mut shown, key, Some(value));
+    }
+    Ok(data(&json!({ "model": shown })))
+}
+
+/// What it is good for, as far as its list says.
+fn usage(model: &Model) -> Value {
+    if model.model_type == ModelType::Embedding {
+        return json!({ "purpose": "embeddings", "bestFor": ["semantic search", "clustering"] });
+    }
+    let can = [
+        (model.reasoning, "problems that need several steps"),
+        (model.vision, "questions about images"),
+        (model.tool_use, "structured output"),
+    ];
+    let mut best = vec!["chat", "analysis of texts"];
+    best.extend(can.into_iter().filter(|(can, _)| *can == Some(true)).map(|(_, what)| what));
+    json!({ "purpose": "text generation", "bestFor": best })
+}

@@ -1,0 +1,287 @@
+//! The tools that generate, as people see them: what they ask a model for, and what they make of
+//! its answer.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what a test expects and does not find fails it"
+)]
+
+use serde_json::{Value, json};
+
+use crate::support::client::Session;
+use crate::support::house::{House, Plan};
+use crate::support::stand_in::{Delta, Fault, Kind, MODEL, Script, StandIn};
+
+/// One pixel.
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+fn says(text: &str) -> Script {
+    Script { deltas: vec![Delta::Content(text.to_owned())], ..Script::default() }
+}
+
+fn full(script: Script) -> (House, Session) {
+    let house = Plan::new().set("MCP_PROFILE", "full").script(script).start();
+    let mut session = house.client().open();
+    session.initialize("2025-11-25");
+    // The log would come between a call and its result.
+    session.ask("logging/setLevel", &json!({ "level": "error" }));
+    (house, session)
+}
+
+fn asked(stand_in: &StandIn) -> Value {
+    serde_json::from_str(&stand_in.last_chat()).unwrap()
+}
+
+/// The data of a call that failed.
+fn error(result: &Value) -> Value {
+    assert_eq!(result["isError"], true, "{result}");
+    serde_json::from_str(result["content"][1]["text"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn reasoning_takes_the_arguments_of_the_node_server_and_single_ones_win() {
+    let (house, mut session) = full(says("It is in the second."));
+    let result = session.call(
+        "local_reasoning",
+        &json!({
+            "prompt": "Where?", "system_prompt": "Think.", "max_tokens": 50, "include_reasoning": true,
+            "model_params": {
+                "temperature": 0.5, "max_tokens": 99, "top_p": 0.9, "frequency_penalty": 0.1,
+                "presence_penalty": 0.2, "stop": ["END"],
+            },
+        }),
+    );
+    assert_eq!(result["content"][0]["text"], "It is in the second.");
+    let told = &result["structuredContent"];
+    assert_eq!((&told["model"], &told["finish_reason"]), (&json!(MODEL), &json!("stop")));
+    assert_eq!((&told["upstream"], &told["reasoning"]), (&json!("default"), &json!("")));
+    let sent = asked(house.stand_in());
+    for (name, value) in [
+        ("temperature", json!(0.5)),
+        ("max_tokens", json!(50)),
+        ("top_p", json!(0.9)),
+        ("frequency_penalty", json!(0.1)),
+        ("presence_penalty", json!(0.2)),
+        ("stop", json!(["END"])),
+    ] {
+        assert_eq!(sent[name], value, "{name}: {sent}");
+    }
+    let resource = json!({ "prompt": "Where?", "model": "local://models" });
+    let refused = error(&session.call("local_reasoning", &resource));
+    assert_eq!(refused["error"]["code"], "INVALID_ARGUMENT");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("list_models"), "{refused}");
+}
+
+#[test]
+fn a_text_is_completed_as_it_stands() {
+    let (house, mut session) = full(says(" a time."));
+    let arguments = json!({ "prompt": "Once upon", "echo": true });
+    let result = session.call("complete", &arguments);
+    assert_eq!(result["content"][0]["text"], "Once upon a time.");
+    assert_eq!(asked(house.stand_in())["prompt"], "Once upon");
+}
+
+#[test]
+fn images_are_checked_before_a_model_sees_them() {
+    let (house, mut session) = full(says("A dot."));
+    let url = format!("data:image/png;base64,{PNG}");
+    let part = json!({ "data": PNG, "mimeType": "image/png" });
+    let arguments =
+        json!({ "message": "What is it?", "images": [url, part], "model": "google/gemma-4-e4b" });
+    let result = session.call("chat", &arguments);
+    assert_eq!(result["content"][0]["text"], "A dot.", "{result}");
+    assert_eq!(house.stand_in().last_chat().matches(&url).count(), 2);
+    let chats = house.stand_in().counts().chats;
+    for (images, said) in [
+        (json!(["https://example.org/a.png"]), "$.images[0] must be a data URL"),
+        (json!([url, "data:image/tiff;base64,AAAA"]), "$.images[1] must be one of image/png"),
+        (json!([format!("data:image/jpeg;base64,{PNG}")]), "an image of the type that it names"),
+        (json!(["data:image/png;base64,!!!!"]), "base64"),
+        (json!(vec![&url; 9]), "at most 8"),
+        (json!([{ "mimeType": "image/png", "data": "A".repeat(23_000_000) }]), "16777216 bytes"),
+    ] {
+        let refused = error(&session.call("chat", &json!({ "message": "?", "images": images })));
+        assert_eq!(refused["error"]["code"], "INVALID_ARGUMENT");
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{message}");
+    }
+    assert_eq!(house.stand_in().counts().chats, chats, "nothing was asked");
+}
+
+#[test]
+fn an_answer_by_a_schema_is_read_and_asked_for_once_more_when_it_is_none() {
+    let schema = json!({
+        "type": "object", "properties": { "mood": { "type": "string" } }, "required": ["mood"],
+    });
+    let arguments = json!({ "message": "How?", "json_schema": schema });
+    let (house, mut session) = full(says("```json\n{\"mood\": \"good\"}\n```"));
+    let result = session.call("chat", &arguments);
+    assert_eq!(result["structuredContent"]["json"], json!({ "mood": "good" }), "{result}");
+    let sent = asked(house.stand_in());
+    assert_eq!(sent["response_format"]["json_schema"]["schema"], schema, "{sent}");
+    assert_eq!(house.stand_in().counts().chats, 1);
+
+    house.stand_in().play(says("{\"mood\": "));
+    let refused = error(&session.call("chat", &arguments));
+    assert_eq!(refused["error"]["code"], "SCHEMA_VIOLATION");
+    assert_eq!(refused["error"]["details"]["partialText"], "{\"mood\": ");
+    assert_eq!(house.stand_in().counts().chats, 3, "one try and one more");
+    let told = error(&session.call("chat", &json!({ "message": "How?", "json_schema": "x" })));
+    assert!(told["error"]["message"].as_str().unwrap().contains("$.json_schema"), "{told}");
+}
+
+#[test]
+fn a_full_queue_of_a_model_server_is_told_by_it_and_who_waits_hears_the_place() {
+    let house = Plan::new().stalling().places(1, 1).start();
+    let mut first = house.client().open();
+    first.initialize("2025-11-25");
+    let running = first.begin_chat("runs");
+    let soon = std::time::Duration::from_secs(20);
+    assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, soon));
+    let mut second = house.client().open();
+    second.initialize("2025-11-25");
+    let params = json!({
+        "name": "chat", "arguments": { "message": "waits" }, "_meta": { "progressToken": "p" },
+    });
+    let waiting = second.begin("tools/call", &params);
+    assert_eq!(second.message()["params"]["message"], "accepted");
+    let told = second.message();
+    assert_eq!(told["params"]["message"], "waiting, 1 before you", "{told}");
+    let mut third = house.client().open();
+    third.initialize("2025-11-25");
+    // The log would come between a call and its result.
+    third.ask("logging/setLevel", &json!({ "level": "error" }));
+    let full = error(&third.call("chat", &json!({ "message": "too much" })));
+    assert_eq!(full["error"]["code"], "QUEUE_FULL");
+    assert_eq!(full["error"]["upstream"], "default", "{full}");
+    assert_eq!(house.health()["calls"]["refused"], 0, "no lane was full");
+    let status = third.call("server_status", &json!({}));
+    let queue = &status["structuredContent"]["upstreams"][0]["queue"];
+    assert_eq!(*queue, json!({ "running": 1, "waiting": 1 }), "{status}");
+    house.stand_in().play(Script::default());
+    house.stand_in().release();
+    assert_eq!(first.message()["id"], running);
+    let mut last = second.message();
+    while last.get("id").is_none() {
+        last = second.message();
+    }
+    assert_eq!(last["id"], waiting);
+    assert!(last["result"].get("isError").is_none(), "{last}");
+}
+
+#[test]
+fn the_files_defaults_hold_where_a_call_says_nothing() {
+    let plan = Plan::new().with(|config| {
+        config.generation.default_max_tokens = Some(7);
+        config.generation.include_reasoning = true;
+        config.model = Some("google/gemma-4-e4b".to_owned());
+    });
+    let script = Script {
+        deltas: vec![Delta::ReasoningContent("Hm.".to_owned()), Delta::Content("Yes.".to_owned())],
+        any_model: true,
+        ..Script::default()
+    };
+    let house = plan.script(script).start();
+    let mut session = house.client().open();
+    session.initialize("2025-11-25");
+    // The log would come between a call and its result.
+    session.ask("logging/setLevel", &json!({ "level": "error" }));
+    let result = session.call("chat", &json!({ "message": "Well?" }));
+    assert_eq!(result["structuredContent"]["reasoning"], "Hm.", "{result}");
+    let sent = asked(house.stand_in());
+    let most = sent.get("max_tokens").or(sent.get("max_output_tokens"));
+    assert_eq!((most, &sent["model"]), (Some(&json!(7)), &json!("google/gemma-4-e4b")), "{sent}");
+}
+
+fn conversing(script: Script, change: impl FnOnce(Plan) -> Plan) -> (House, Session) {
+    let plan = Plan::new().set("MCP_PROFILE", "full").script(script);
+    let house = change(plan.with(|config| config.generation.conversations = true)).start();
+    let mut session = house.client().open();
+    session.initialize("2025-11-25");
+    // The log would come between a call and its result.
+    session.ask("logging/setLevel", &json!({ "level": "error" }));
+    (house, session)
+}
+
+fn begin(session: &mut Session, message: &str) -> String {
+    let result = session.call("chat", &json!({ "message": message, "store": true }));
+    result["structuredContent"]["conversation_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_kept_conversation_goes_on_at_lm_studio_and_elsewhere() {
+    for (kind, goes_on) in [(Kind::LmStudio, "resp_02b2017dbc06"), (Kind::Generic, "First.")] {
+        let (house, mut session) = conversing(Script { kind, ..says("Answer.") }, |plan| plan);
+        let id = begin(&mut session, "First.");
+        let arguments = json!({ "conversation_id": id, "message": "Second." });
+        let result = session.call("continue_conversation", &arguments);
+        assert_eq!(result["structuredContent"]["conversation_id"], id, "{result}");
+        let sent = house.stand_in().last_chat();
+        assert!(sent.contains(goes_on) && sent.contains("Second."), "{kind:?}: {sent}");
+        let uri = format!("local://conversations/{id}");
+        let read = session.ask("resources/read", &json!({ "uri": uri }));
+        let text = read["result"]["contents"][0]["text"].as_str().unwrap();
+        let kept: Value = serde_json::from_str(text).unwrap();
+        let said: Vec<_> =
+            kept["turns"].as_array().unwrap().iter().map(|it| &it["content"]).collect();
+        assert_eq!(said, ["First.", "Answer.", "Second.", "Answer."]);
+        let templates = session.ask("resources/templates/list", &json!({}));
+        assert_eq!(templates["result"]["resourceTemplates"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_conversation_is_its_principals_alone_and_has_limits() {
+    let token = "k".repeat(40);
+    let (house, mut session) = conversing(says("Answer."), |plan| {
+        plan.set("MCP_TOKEN", &token).set("MCP_HOME_OPEN", "true").limits(|limits| {
+            limits.conversations_max = 1;
+            limits.conversation_bytes_max = 40;
+        })
+    });
+    let id = begin(&mut session, "First.");
+    let go_on = json!({ "conversation_id": id, "message": "And?" });
+    let mut other = house.client().with_token(&token).open();
+    other.initialize("2025-11-25");
+    // The log would come between a call and its result.
+    other.ask("logging/setLevel", &json!({ "level": "error" }));
+    let refused = error(&other.call("continue_conversation", &go_on));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("is unknown"), "{refused}");
+    let uri = json!({ "uri": format!("local://conversations/{id}") });
+    assert!(other.ask("resources/read", &uri)["error"].is_object());
+    assert!(session.call("continue_conversation", &go_on).get("isError").is_none());
+    let long = json!({ "conversation_id": id, "message": "x".repeat(40) });
+    let refused = error(&session.call("chat", &long));
+    let said = refused["error"]["message"].as_str().unwrap();
+    assert!(said.contains("conversation_bytes_max (40 bytes)"), "{said}");
+    begin(&mut session, "Another.");
+    let forgotten = error(&session.call("chat", &go_on));
+    assert!(forgotten["error"]["message"].as_str().unwrap().contains("forgotten"), "{forgotten}");
+}
+
+#[test]
+fn a_conversation_that_nobody_used_is_forgotten_and_without_the_setting_none_is_kept() {
+    let (_house, mut session) =
+        conversing(says("A."), |plan| plan.limits(|limits| limits.conversation_idle_s_max = 0));
+    let id = begin(&mut session, "First.");
+    let refused = error(&session.call("chat", &json!({ "message": "?", "conversation_id": id })));
+    assert_eq!(refused["error"]["code"], "INVALID_ARGUMENT");
+    let (_house, mut session) = full(says("A."));
+    let refused = error(&session.call("chat", &json!({ "message": "?", "store": true })));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("conversations = \"on\""));
+}
+
+#[test]
+fn a_conversation_that_lm_studio_has_forgotten_is_told_again_in_whole() {
+    let (house, mut session) = conversing(says("Answer."), |plan| plan);
+    let id = begin(&mut session, "First.");
+    let body = json!({ "error": { "message": "previous_response_not_found", "code": "x" } });
+    let fault = Fault::Body(400, body.to_string());
+    house.stand_in().play(Script { chat_fault: fault, ..Script::default() });
+    let go_on = json!({ "conversation_id": id, "message": "Second." });
+    error(&session.call("chat", &go_on));
+    house.stand_in().play(says("Again."));
+    let result = session.call("chat", &go_on);
+    assert_eq!(result["content"][0]["text"], "Again.", "{result}");
+    assert!(house.stand_in().last_chat().contains("First."));
+}
