@@ -321,7 +321,10 @@ impl Authenticator {
     }
 
     fn take_up(&self, seen: Stamps) {
-        let read = self.store.read().and_then(|state| foreign(&self.sources).map(|it| (state, it)));
+        let read = self.store.read();
+        // A file of the owner's that cannot be read must not keep the store's revocations out.
+        let fresh = foreign(&self.sources);
+        let trouble = fresh.as_ref().err().map(ToString::to_string);
         // What was read is older than what is known, and there is something newer to read.
         let outdated = |state: &State, known: &Known| {
             state.generation < known.index.generation && stamps(&self.sources, &self.store) != seen
@@ -329,8 +332,9 @@ impl Authenticator {
         let mut known = lock(&self.known);
         let was_required = known.required;
         let outcome = match read {
-            Ok((state, _)) if outdated(&state, &known) => return,
-            Ok((state, foreign)) => {
+            Ok(state) if outdated(&state, &known) => return,
+            Ok(state) => {
+                let foreign = fresh.unwrap_or_else(|_known_before| known.foreign.clone());
                 let index = Index::new(&state, &foreign, &known.index);
                 known.required |= index.tokens > 0;
                 let changed = (known.index.tokens, known.index.generation)
@@ -343,6 +347,9 @@ impl Authenticator {
         };
         known.stamps = seen;
         drop(known);
+        if let Some(trouble) = trouble {
+            log::warn!("the tokens of the file or variable known before stay: {trouble}");
+        }
         match outcome {
             Err(error) => log::warn!("the tokens known before stay: {error}"),
             Ok((0, true)) if was_required && !self.door.oauth => {
@@ -481,6 +488,23 @@ mod tests {
         fs::remove_file(store.path()).unwrap();
         later(&authenticator);
         assert_eq!(authenticator.authenticate(None, true, None), Err(Denied::Missing));
+    }
+
+    #[test]
+    fn a_token_file_that_is_gone_keeps_no_revocation_out() {
+        let folder = Folder::new("gone");
+        let store = Store::new(&folder.0);
+        let laptop = store.add("laptop", 0).unwrap();
+        let file = folder.0.join("tokens.txt");
+        fs::write(&file, "phone-0123456789\n").unwrap();
+        let sources = TokenSources { file: Some(file.clone()), ..folder.sources() };
+        let authenticator = Authenticator::open(sources, false).unwrap();
+        fs::remove_file(&file).unwrap();
+        store.revoke("laptop").unwrap();
+        later(&authenticator);
+        assert_eq!(authenticator.authenticate(Some(&laptop), true, None), Err(Denied::Invalid));
+        // Its own tokens stay until it can be read again.
+        assert!(authenticator.authenticate(Some("phone-0123456789"), true, None).is_ok());
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl State {
         let held = grant.refresh.iter_mut().find(|it| it.sha256 == digest);
         let held = held.ok_or(NoRefresh::Dead)?;
         match held.rotated_s {
-            Some(rotated_s) if now_s.saturating_sub(rotated_s) > times.grace_s => {
+            Some(rotated_s) if now_s.saturating_sub(rotated_s) >= times.grace_s => {
                 let id = grant.id;
                 self.grants.remove(place);
                 return Ok(Refreshed::Reused(id));

@@ -248,6 +248,7 @@ impl Connection {
             peer: self.peer,
             client: self.client,
             here: policy.is_here(&head, self.peer.ip()),
+            house: policy.is_house(self.client, &self.front.interfaces.current()),
             site,
             tls: self.wire.is_tls(),
             grant: Grant::of(&head, policy, policy.routes.get(route)),

@@ -110,17 +110,26 @@ impl Policy {
     /// Whether a request came from a program on this machine, through no proxy or tunnel.
     pub(super) fn is_here(&self, head: &Head, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        peer.is_loopback() && forwarded_by(head).is_none() && !self.proxies.contains(&peer)
+        peer.is_loopback() && forwarded_by(head).is_none() && !self.is_proxy(peer)
+    }
+
+    /// Whether a client's address is at home. Behind a proxy that does not tell it, the address is
+    /// the proxy's, which stands for everybody.
+    pub(super) fn is_house(&self, client: IpAddr, interfaces: &[Interface]) -> bool {
+        is_home_peer(client, interfaces) && !self.is_proxy(client)
+    }
+
+    /// Whether this is the address of a proxy that the owner named.
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxies.iter().any(|proxy| proxy.to_canonical() == address)
     }
 
     /// The client's address: the peer's, or behind a trusted proxy what that says, read from the end
     /// of `X-Forwarded-For`, since everything before what our own proxies wrote is the client's.
     #[must_use]
     pub fn client(&self, head: &Head, peer: IpAddr) -> IpAddr {
-        let trusted = |address: IpAddr| {
-            self.proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical())
-        };
-        if !trusted(peer) {
+        if !self.is_proxy(peer) {
             return peer.to_canonical();
         }
         let named = head.fields.iter().rev().filter(|(name, _)| name == "x-forwarded-for");
@@ -128,7 +137,7 @@ impl Policy {
         let mut last = peer;
         for address in named.map_while(|text| text.trim().parse::<IpAddr>().ok()) {
             last = address;
-            if !trusted(address) {
+            if !self.is_proxy(address) {
                 break;
             }
         }
@@ -164,7 +173,8 @@ pub fn admit_head(
     let bearer = bearer(head);
     let at_home = is_home_peer(peer.ip(), interfaces);
     let forwarded = forwarded_by(head);
-    let home = at_home && forwarded.is_none();
+    // Whoever comes through a proxy is not at home for it, whatever headers the proxy leaves out.
+    let home = at_home && forwarded.is_none() && !policy.is_proxy(peer.ip());
     let site = policy.sites.iter().find(|site| site.is_at(&head.host));
     let authenticator = &policy.authenticator;
     let who = authenticator.authenticate(bearer, home, site.map(|site| site.base()));
@@ -177,7 +187,7 @@ pub fn admit_head(
         }
     }
     // What was granted over OAuth must not be read on the way.
-    let on_box = peer.ip().to_canonical().is_loopback() || policy.proxies.contains(&peer.ip());
+    let on_box = peer.ip().to_canonical().is_loopback() || policy.is_proxy(peer.ip());
     if authenticator.oauth() && !tls && !on_box {
         return Err(Refusal::Plain);
     }

@@ -90,6 +90,8 @@ pub struct Admitted {
     pub client: IpAddr,
     /// Whether it came from a program on this machine, through no proxy or tunnel.
     pub here: bool,
+    /// Whether the client is at home, and no proxy of the owner's.
+    pub house: bool,
     /// The public URL by whose very name it came.
     pub site: Option<Arc<Site>>,
     /// Whether it came over TLS.

@@ -96,6 +96,8 @@ pub struct Asked<'a> {
     pub client: IpAddr,
     /// Whether it came from a program on this machine.
     pub here: bool,
+    /// Whether the client is at home.
+    pub house: bool,
 }
 
 /// What answers a route.
@@ -196,6 +198,7 @@ impl Handler for Oauth {
                     site,
                     client: admitted.client,
                     here: admitted.here,
+                    house: admitted.house,
                 },
             ),
             // The gate lets nobody pass to these routes without a site.

@@ -14,14 +14,24 @@ pub(super) struct Guard {
     /// All addresses together, but for programs on this machine: what many do must not lock the
     /// owner out of the box itself.
     everywhere: Together,
+    /// The same for addresses at home, so that strangers cannot lock the house out either.
+    house: Together,
     /// Programs on this machine.
     here: Together,
-    /// Codes that were said.
+    /// Codes that were said for strangers, and for addresses at home.
     said: Together,
+    said_house: Together,
     /// Wrong codes by login, with when the login ends.
     tries: Mutex<HashMap<String, (u8, i64)>>,
     /// The passphrase's hash that the counts are about.
     about: Mutex<Option<Arc<str>>>,
+}
+
+impl Guard {
+    /// With whom a client shares its attempts.
+    fn together(&self, asked: &Asked<'_>) -> &Together {
+        if asked.house { &self.house } else { &self.everywhere }
+    }
 }
 
 /// What a proof was.
@@ -48,10 +58,10 @@ impl Oauth {
         let counted = if asked.here {
             guard.here.take(HERE.0, HERE.1, now_s)
         } else {
-            guard.everywhere.take(EVERYWHERE.0, EVERYWHERE.1, now_s).and_then(|()| {
-                let taken = self.throttle.take(asked.client, Deed::Proof, now_s);
-                // What is refused was not tried: one address must not use up everybody's.
-                taken.inspect_err(|_| guard.everywhere.give_back())
+            // What is refused was not tried: one address must not use up everybody's.
+            self.throttle.take(asked.client, Deed::Proof, now_s).and_then(|()| {
+                let taken = guard.together(asked).take(EVERYWHERE.0, EVERYWHERE.1, now_s);
+                taken.inspect_err(|_| self.throttle.give_back(asked.client, Deed::Proof))
             })
         };
         if let Err(wait_s) = counted {
@@ -68,7 +78,7 @@ impl Oauth {
             if asked.here {
                 guard.here.give_back();
             } else {
-                guard.everywhere.give_back();
+                guard.together(asked).give_back();
                 self.throttle.give_back(asked.client, Deed::Proof);
             }
         }
@@ -79,7 +89,11 @@ impl Oauth {
     /// to wait.
     pub(super) fn say_code(&self, asked: &Asked<'_>, login: &Login) -> Result<(), u64> {
         if !asked.here {
-            self.guard.said.take(SAID.0, SAID.1, self.now_s())?;
+            let now_s = self.now_s();
+            self.throttle.take(asked.client, Deed::Code, now_s)?;
+            let said = if asked.house { &self.guard.said_house } else { &self.guard.said };
+            said.take(SAID.0, SAID.1, now_s)
+                .inspect_err(|_| self.throttle.give_back(asked.client, Deed::Code))?;
         }
         let code = self.code(login);
         let (first, last) = code.split_at_checked(4).unwrap_or((&code, ""));
@@ -124,6 +138,7 @@ impl Oauth {
         if about.as_ref() != kept {
             if about.is_some() {
                 self.guard.everywhere.forget();
+                self.guard.house.forget();
                 self.guard.here.forget();
                 self.throttle.forget(Deed::Proof);
             }
@@ -132,11 +147,11 @@ impl Oauth {
     }
 }
 
-/// Wrong proofs of all addresses together: how many in how many seconds.
+/// Wrong proofs of all addresses together, at home and elsewhere: how many in how many seconds.
 const EVERYWHERE: (u32, i64) = (20, 900);
 /// Those of programs on this machine.
 const HERE: (u32, i64) = (5, 60);
-/// Codes said for strangers.
+/// Codes said for strangers, and at home.
 const SAID: (u32, i64) = (10, 60);
 const CODE_TRIES_MAX: u8 = 3;
 const CODE_DIGITS: usize = 8;

@@ -176,6 +176,10 @@ impl Oauth {
     fn refreshed(&self, asked: &Asked<'_>, form: &Form, client_id: &str) -> Result<Issued, Wrong> {
         let token = form.get("refresh_token");
         let token = token.ok_or((400, "invalid_request", "no refresh_token was sent"))?;
+        // Made-up ones never touch the disk; used ones are known for as long as their grant is.
+        if !self.ground.authenticator.issued(token) {
+            return Err(DEAD);
+        }
         let audience = match form.get("resource") {
             Some(resource) => {
                 canonical(resource).ok_or(TARGET)?;

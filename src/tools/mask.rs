@@ -34,6 +34,9 @@ impl Mask {
     pub(super) fn new(text: &str, names: &[&str], basic_only: bool) -> Self {
         let mut mask = Self { values: Vec::new() };
         for found in find(text) {
+            if mask.is_too_long() {
+                return mask;
+            }
             if found.kind.is_basic() || !basic_only {
                 mask.add(found.kind, found.text, 1);
             }
@@ -56,6 +59,11 @@ impl Mask {
         let number = self.values.iter().filter(|known| known.kind == kind).count() + 1;
         let mark = format!("[{}_{number}]", kind.name().to_uppercase());
         self.values.push(Secret { kind, text: text.to_owned(), mark, count });
+    }
+
+    /// Whether the text has more values than can be looked for in what a model writes.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.values.len() > VALUES_MAX
     }
 
     /// How often each value stood in the text.
@@ -100,7 +108,7 @@ impl Mask {
                 text.replace_range(at, &with(value));
             }
             for at in places(&text, &value.text).into_iter().rev() {
-                text.replace_range(at..at + value.text.len(), &with(value));
+                text.replace_range(at, &with(value));
             }
         }
         text
@@ -118,33 +126,57 @@ impl Mask {
     }
 }
 
-/// Where a value stands, whatever the case, and not as a part of a longer word.
-fn places(text: &str, value: &str) -> Vec<usize> {
-    let is_word = |sign: Option<char>| sign.is_some_and(char::is_alphanumeric);
+/// Where a value stands, whatever the case, the white space and the apostrophe, and not as a part of
+/// a longer word, in scripts that have spaces between words.
+fn places(text: &str, value: &str) -> Vec<Range<usize>> {
+    let is_word =
+        |sign: Option<char>| sign.is_some_and(|sign| sign.is_alphanumeric() && sign < NO_SPACES);
     let (begins, ends) = (is_word(value.chars().next()), is_word(value.chars().next_back()));
     let mut places = Vec::new();
-    if value.is_empty() {
-        return places;
-    }
+    let Some(first) = value.chars().next().map(folded) else { return places };
     let mut free = 0;
-    let first = value.chars().next().map(char::to_lowercase);
+    let mut before = None;
     for (at, sign) in text.char_indices() {
+        let behind_word = begins && is_word(before);
+        before = Some(sign);
         // Most places are none; this is what it costs to see that.
-        if first.as_ref().is_none_or(|first| !sign.to_lowercase().eq(first.clone())) {
+        if at < free || behind_word || !folded(sign).eq(first.clone()) {
             continue;
         }
-        let Some(part) = text.get(at..at + value.len()).filter(|_| at >= free) else { continue };
-        if !(part == value || part.to_lowercase() == value.to_lowercase()) {
-            continue;
-        }
-        let before = text.get(..at).and_then(|text| text.chars().next_back());
-        let behind = text.get(at + value.len()..).and_then(|text| text.chars().next());
-        if !(begins && is_word(before) || ends && is_word(behind)) {
-            places.push(at);
-            free = at + value.len();
+        let Some(rest) = text.get(at..) else { continue };
+        let Some(length) = matched(rest, value) else { continue };
+        let behind = rest.get(length..).and_then(|rest| rest.chars().next());
+        if !(ends && is_word(behind)) {
+            free = at + length;
+            places.push(at..free);
         }
     }
     places
+}
+
+/// How many bytes of the beginning of `text` are this value.
+fn matched(text: &str, value: &str) -> Option<usize> {
+    let mut rest = text.char_indices().peekable();
+    let mut wanted = value.chars().peekable();
+    while let Some(sign) = wanted.next() {
+        if sign.is_whitespace() {
+            while wanted.next_if(|sign| sign.is_whitespace()).is_some() {}
+            rest.next_if(|(_, sign)| sign.is_whitespace())?;
+            while rest.next_if(|(_, sign)| sign.is_whitespace()).is_some() {}
+        } else {
+            rest.next_if(|(_, other)| folded(*other).eq(folded(sign)))?;
+        }
+    }
+    Some(rest.next().map_or(text.len(), |(at, _)| at))
+}
+
+/// A sign as it is compared.
+fn folded(sign: char) -> std::char::ToLowercase {
+    match sign {
+        '\u{2018}' | '\u{2019}' | '\u{02bc}' => '\'',
+        sign => sign,
+    }
+    .to_lowercase()
 }
 
 /// Where the digits of a value stand, however they are grouped. Only of numbers long enough to be
@@ -193,6 +225,10 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 const DIGITS_MIN: usize = 7;
+/// Each is looked for in every text: more would take longer than anybody waits.
+pub(super) const VALUES_MAX: usize = 1000;
+/// From here on (Thai, kana, Han, Hangul and others) words stand without spaces between them.
+const NO_SPACES: char = '\u{0e00}';
 /// As between the groups of "(555) - 123".
 const GAP_MAX: usize = 3;
 
@@ -212,6 +248,29 @@ mod tests {
              and [EMAIL_1]."
         );
         assert_eq!(mask.masked("Annual planning"), "Annual planning");
+    }
+
+    #[test]
+    fn names_are_found_however_they_are_written() {
+        for (name, text, masked) in [
+            ("Ann Lee", "Ann\nLee and ann\u{a0} LEE", "[NAME_1] and [NAME_1]"),
+            ("O'Brien", "Mr. O\u{2019}Brien", "Mr. [NAME_1]"),
+            ("田中", "田中さんは東京", "[NAME_1]さんは東京"),
+            ("Li", "Lima is no Li.", "Lima is no [NAME_1]."),
+            ("İpek", "İPEK and ipek", "[NAME_1] and ipek"),
+        ] {
+            let mask = Mask::new(text, &[name], false);
+            assert_eq!(mask.masked(text), masked);
+            assert!(!mask.survives(masked));
+        }
+    }
+
+    #[test]
+    fn a_text_with_more_values_than_can_be_kept_out_is_too_long() {
+        let many =
+            |count: usize| -> String { (0..count).map(|n| format!("a{n}@example.org ")).collect() };
+        assert!(!Mask::new(&many(VALUES_MAX), &[], false).is_too_long());
+        assert!(Mask::new(&many(VALUES_MAX + 5), &[], false).is_too_long());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::{Arguments, Unusable, wrong};
 use crate::tools::generate::{Engine, beside, messages, shared};
-use crate::tools::mask::{Mask, Words};
+use crate::tools::mask::{Mask, VALUES_MAX, Words};
 use crate::tools::outcome::{Failure, object, told};
 use crate::tools::toolbox::Toolbox;
 
@@ -24,7 +24,16 @@ pub(super) fn run(
     let level = arguments.word("privacy_level", &levels)?.unwrap_or("moderate");
     let names = names(&arguments)?;
     let mut request = shared(&arguments, toolbox, context)?;
+    let refuse = |what: String| Failure::from(Unusable::new(arguments.path_of("content"), what));
+    if content.len() > CONTENT_BYTES_MAX {
+        let what = format!("passes the limit rewrite_bytes_max ({CONTENT_BYTES_MAX} bytes)");
+        return Err(refuse(what));
+    }
     let mask = Mask::new(content, &names, level == "minimal");
+    if mask.is_too_long() {
+        let what = format!("passes the limit rewrite_values_max ({VALUES_MAX} private values)");
+        return Err(refuse(what));
+    }
     let system = format!("{SYSTEM} Style: {}", mask.masked(style));
     request.messages = messages(Some(&system), mask.masked(content));
     request.temperature = request.temperature.or(Some(0.3));
@@ -67,3 +76,5 @@ const SYSTEM: &str = "Rewrite the text that the user gives. Marks in brackets su
 pub(super) const LEVELS: [&str; 3] = ["strict", "moderate", "minimal"];
 /// More is a list of another kind.
 const NAMES_MAX: usize = 100;
+/// More than any loaded window holds, and what can be searched for every value in no time.
+const CONTENT_BYTES_MAX: usize = 256 * 1024;

@@ -87,9 +87,10 @@ impl Call {
         *lock(&self.hold.socket) = Arc::downgrade(socket);
     }
 
-    /// How long the transport may block now, at most a second. Errors: it must not block, since
+    /// How long the transport may block now, at most a second; `beats` where the wait can be left for a
+    /// beat, which a half-written request cannot. Errors: it must not block, since
     /// the request is cancelled, out of time, or due for a beat.
-    pub(super) fn wait(&self) -> Result<Duration, Stop> {
+    pub(super) fn wait(&self, beats: bool) -> Result<Duration, Stop> {
         self.check()?;
         let now = Instant::now();
         let (limit, until) = match self.phase.get() {
@@ -104,7 +105,7 @@ impl Call {
             return Err(Stop::Limit(limit));
         }
         let mut left = until.min(self.deadline) - now;
-        if let Some(beat) = self.beat.filter(|_| self.may_beat()) {
+        if let Some(beat) = self.beat.filter(|_| beats && self.may_beat()) {
             let due = self.woken.get() + beat;
             if now >= due {
                 self.woken.set(now);
@@ -167,9 +168,13 @@ impl Call {
         self.moved.set(Instant::now());
     }
 
-    /// A part of the answer was read.
-    pub(super) fn read(&self) {
+    /// Something of the answer itself has come; under TLS not every byte is.
+    pub(super) fn heard(&self) {
         self.received.set(true);
+    }
+
+    /// Bytes were read.
+    pub(super) fn read(&self) {
         let now = Instant::now();
         self.moved.set(now);
         self.woken.set(now);

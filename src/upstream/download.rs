@@ -78,6 +78,11 @@ impl Fleet {
         let upstream = self.named(upstream)?;
         let begun = match upstream.kind(cancel) {
             Ok(Kind::LmStudio) => studio(upstream, model, quantization, cancel),
+            Ok(Kind::Ollama) if quantization.is_some() => Err(UpstreamError::NotSupported {
+                what: "choosing a quantization",
+                said: "Ollama takes it as a tag of the model, as in llama3:8b-instruct-q8_0"
+                    .to_owned(),
+            }),
             Ok(Kind::Ollama) => upstream.pulls.begin(upstream, model),
             Ok(kind) => Err(UpstreamError::NotSupported {
                 what: "downloading a model",

@@ -134,6 +134,9 @@ impl Transport for Patient {
     fn await_input(&mut self, wait: NextTimeout) -> Result<bool, ureq::Error> {
         self.resumed = false;
         let waited = self.inner.await_input(wait);
+        if matches!(waited, Ok(true)) {
+            call::current()?.heard();
+        }
         if let Err(ureq::Error::Io(error)) = &waited
             && Stop::within(error) == Some(Stop::Beat)
         {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -147,6 +147,12 @@ impl Pull {
         body.flag("stream", true);
         let response = self.exchange.post("/api/pull", &body.end(), &call, &mut || ())?;
         let status = response.status().as_u16();
+        if !(200..300).contains(&status) {
+            let body = self.exchange.reply(response, &call, &mut || ())?.body;
+            let said = Said::in_body(&body).unwrap_or_else(|| Said::plain(&body));
+            let token_sent = self.exchange.sends_token();
+            return Err(said.into_error(status, Some(&self.model), token_sent));
+        }
         call.answering();
         let begun = Instant::now();
         let mut lines = BufReader::new(response.into_body().into_reader());
@@ -154,11 +160,15 @@ impl Pull {
         let mut ended = false;
         loop {
             line.clear();
-            match lines.read_until(b'\n', &mut line) {
+            match (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
                 Ok(0) if ended => return Ok(()),
                 Ok(0) => {
                     let cause = std::io::ErrorKind::UnexpectedEof.into();
                     return Err(self.exchange.failed(cause, &call));
+                }
+                Ok(length) if length as u64 >= LINE_BYTES_MAX => {
+                    let limit = usize::try_from(LINE_BYTES_MAX).unwrap_or(usize::MAX);
+                    return Err(UpstreamError::ReplyTooLarge { limit });
                 }
                 Ok(_) => {}
                 Err(error) if Stop::within(&error) == Some(Stop::Beat) => continue,
@@ -197,3 +207,6 @@ const JOBS_MAX: usize = 16;
 const DOWNLOAD_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 const STACK_BYTES: usize = 256 * 1024;
+
+/// A line of progress has a few hundred bytes.
+const LINE_BYTES_MAX: u64 = 64 * 1024;

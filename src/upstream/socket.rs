@@ -100,7 +100,7 @@ impl Wire {
     fn write(&mut self, amount: usize, call: &Call) -> Result<(), io::Error> {
         let mut at = 0;
         while at < amount {
-            let wait = call.wait()?;
+            let wait = call.wait(false)?;
             if self.write_wait != Some(wait) {
                 self.socket.stream.set_write_timeout(Some(wait))?;
                 self.write_wait = Some(wait);
@@ -126,7 +126,7 @@ impl Wire {
 
     fn read(&mut self, call: &Call) -> Result<usize, io::Error> {
         loop {
-            let wait = call.wait()?;
+            let wait = call.wait(true)?;
             if self.read_wait != Some(wait) {
                 self.socket.stream.set_read_timeout(Some(wait))?;
                 self.read_wait = Some(wait);

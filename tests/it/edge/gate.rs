@@ -238,6 +238,16 @@ fn home_open_keeps_the_home_rule_beside_the_tokens() {
 }
 
 #[test]
+fn a_proxy_that_tells_nothing_brings_nobody_home() {
+    let mut gate = Gate::new(Some(TOKEN), true);
+    gate.policy.proxies = vec!["127.0.0.1".parse().unwrap(), "192.168.1.2".parse().unwrap()];
+    for proxy in ["127.0.0.1", "192.168.1.2", "::ffff:192.168.1.2"] {
+        assert_eq!(gate.ask(proxy, PRIVATE), Err(Refusal::TokenMissing(None)), "{proxy}");
+    }
+    assert_eq!(gate.ask(HOME, PRIVATE).unwrap().principal, Some(Principal::Home));
+}
+
+#[test]
 fn the_route_is_the_whole_path_and_says_what_it_takes() {
     let gate = Gate::new(None, false);
     for path in ["/none", "//", "/echo/", "/ECHO", "/echo/..", "/%65cho", "/echo;a=b"] {

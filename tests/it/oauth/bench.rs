@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use local_llm_mcp::auth::{
     AuthError, Authenticator, Door, HostNames, Lifetimes, Store, TokenSources, hash_passphrase,
+    is_home_peer,
 };
 use local_llm_mcp::edge::{Access, Cors, Policy, Reply, Route, Site, admit_head, parse};
 use local_llm_mcp::oauth::{
@@ -228,8 +229,10 @@ impl Bench {
         let client = self.policy.client(&head, peer.ip());
         let reply = match (admission.route.checked_sub(3), &admission.site) {
             (Some(route), Some(site)) => {
-                let (body, here) = (body.as_bytes(), false);
-                self.oauth.answer(route, &Asked { head: &head, body, site, client, here })
+                let body = body.as_bytes();
+                let house = is_home_peer(client, &[]) && !client.is_loopback();
+                let asked = Asked { head: &head, body, site, client, here: false, house };
+                self.oauth.answer(route, &asked)
             }
             _ => Reply::text(200, &admission.principal.unwrap().to_string()),
         };

@@ -230,14 +230,17 @@ fn statement_18_a_sixth_guess_is_not_looked_at_and_others_are_served() {
     let bench = Bench::new();
     let client = bench.client(CALLBACK);
     let page = bench.page(&client, CALLBACK, &[]);
+    let mut hash = Duration::MAX;
     for _ in 0..5 {
+        let begun = Instant::now();
         assert_eq!(bench.decide(&page, "allow", "a wrong passphrase").status, 403);
+        hash = hash.min(begun.elapsed());
     }
     let begun = Instant::now();
     let sixth = bench.decide(&page, "allow", PASSPHRASE);
     assert_eq!(sixth.status, 429);
     assert!(sixth.field("retry-after").unwrap().parse::<u64>().unwrap() > 800);
-    assert!(begun.elapsed() < Duration::from_millis(30), "no hash: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < hash, "as long as a hash takes: {:?}", begun.elapsed());
     // From another address the owner comes in.
     let transaction = page.transaction();
     let pairs =
@@ -259,4 +262,25 @@ fn statement_18_a_sixth_guess_is_not_looked_at_and_others_are_served() {
     };
     bench.authenticator.change(set).unwrap();
     assert_eq!(bench.decide(&page, "allow", "another long passphrase").status, 303);
+}
+
+#[test]
+fn statement_18_strangers_who_guess_do_not_lock_the_house_out() {
+    let bench = Bench::new();
+    let client = bench.client(CALLBACK);
+    let page = bench.page(&client, CALLBACK, &[]);
+    let transaction = page.transaction();
+    let guess = |from: &str, proof: &str| {
+        let pairs =
+            [("transaction", transaction.as_str()), ("decision", "allow"), ("proof", proof)];
+        let fields = format!("{FORM}Origin: {PUBLIC}\r\nX-Forwarded-For: {from}\r\n");
+        bench.send("POST", "/authorize", &fields, &form(&pairs)).status
+    };
+    for stranger in 1..=4 {
+        for _ in 0..5 {
+            assert_eq!(guess(&format!("203.0.113.{stranger}"), "a wrong passphrase"), 403);
+        }
+    }
+    assert_eq!(guess("203.0.113.77", PASSPHRASE), 429);
+    assert_eq!(guess("192.168.1.9", PASSPHRASE), 303);
 }
