@@ -3,7 +3,7 @@
 //!
 //! PORT sets another port than 1234, KIND another server than LM Studio (`lmstudio-0.3`, `ollama`,
 //! `llamacpp`, `llamacpp-router`, `vllm`, `generic`), TOKENS an answer of so many words, and
-//! TOKENS_PER_S their pace. It is no model: without TOKENS it repeats what it is asked.
+//! TOKENS_PER_S their pace (0: none). It is no model: without TOKENS it repeats what it is asked.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         kind: kind.unwrap_or(Kind::LmStudio),
         any_model: true,
         deltas: vec![Delta::Content("word ".to_owned()); words],
-        pace: Some(Duration::from_secs(1) / number("TOKENS_PER_S").unwrap_or(12).max(1)),
+        pace: Duration::from_secs(1).checked_div(number("TOKENS_PER_S").unwrap_or(12)),
         ..Script::default()
     };
     let said = match StandIn::start_on(&format!("127.0.0.1:{port}"), script) {

@@ -5,16 +5,18 @@
 #   scripts/bench.sh             beside the TypeScript SDK's HTTP+SSE server (needs node and npm)
 #   scripts/bench.sh --rmcp      beside rmcp in its fastest form and with sessions instead (builds it: several minutes)
 #   scripts/bench.sh --http      on plain http, the calls alone
+#   scripts/bench.sh --chat      chats through the program beside the same made directly at the model server
 #   scripts/bench.sh --quick     one short round, to see that it runs; its figures mean little
 #
 # Figures of one run compare with each other, not with those of another machine or another day.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=4 call_seconds=1.5 idle_seconds=15 rmcp= scheme=https plain=false
+rounds=4 call_seconds=1.5 idle_seconds=15 paced_tokens=10000 rmcp= chat= scheme=https plain=false
 for option; do
   case $option in
-    --quick) rounds=1 call_seconds=1 idle_seconds=3 ;;
+    --quick) rounds=1 call_seconds=1 idle_seconds=3 paced_tokens=2000 ;;
+    --chat) chat=yes ;;
     --rmcp) rmcp=yes ;;
     --http) scheme=http plain=true ;;
     *) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
@@ -27,6 +29,16 @@ mkdir -p "$work"
 
 echo 'building' >&2
 cargo build --quiet --release --locked --bins --example stand_in --example bench_load
+ours=$target/release/local-llm-mcp
+stand_in=$target/release/examples/stand_in
+model=${BENCH_MODEL:-gpt-oss-20b}
+if [[ $chat ]]; then
+  cat >"$work/chat.json" <<JSON
+{"rounds": $rounds, "call_seconds": $call_seconds, "paced_tokens": $paced_tokens, "folder": "$work",
+ "stand_in": "$stand_in", "model": "$model", "server": "$ours"}
+JSON
+  exec "$target/release/examples/bench_load" chat "$work/chat.json"
+fi
 if [[ ! $rmcp ]] && ! cmp -s benches/peers/typescript/package-lock.json "$work/typescript/package-lock.json"; then
   rm -rf "$work/typescript"
   mkdir "$work/typescript"
@@ -51,7 +63,6 @@ server() { # NAME TRANSPORT PATH BINARY MORE-ENVIRONMENT COMMAND…
     "\"PORT\": \"{port}\", \"HOST\": \"127.0.0.1\", \"LM_STUDIO_URL\": \"{upstream}\", \"MCP_TRANSPORT\": \"$scheme\", \"MCP_STATE_DIR\": \"{folder}\""
 }
 
-ours=$target/release/local-llm-mcp
 servers=$(server 'local-llm-mcp on /mcp' streamable /mcp "\"$ours\"" '' "$ours")
 if [[ $rmcp ]]; then
   peer=$work/rmcp/release/baseline-rmcp
@@ -64,6 +75,6 @@ servers+=,$(server 'local-llm-mcp on /sse' sse /sse "\"$ours\"" '' "$ours")
 
 cat >"$work/plan.json" <<JSON
 {"rounds": $rounds, "call_seconds": $call_seconds, "idle_seconds": $idle_seconds, "folder": "$work",
- "stand_in": "$target/release/examples/stand_in", "model": "${BENCH_MODEL:-gpt-oss-20b}", "servers": [$servers]}
+ "stand_in": "$stand_in", "model": "$model", "servers": [$servers]}
 JSON
 "$target/release/examples/bench_load" "$work/plan.json"

@@ -76,6 +76,36 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Lets the model answer; with `told` progress is asked for and given to `on`.
+    pub(crate) fn chat(
+        &mut self,
+        model: &str,
+        told: bool,
+        on: &mut dyn FnMut(&str),
+    ) -> Outcome<()> {
+        let mut params = json!({
+            "name": "chat",
+            "arguments": {"model": model, "message": "go on", "max_tokens": 131_072},
+        });
+        if told {
+            params["_meta"] = json!({"progressToken": self.last_id});
+        }
+        let answer = self.request_heard("tools/call", &params, on)?;
+        if answer.contains("word ") && !answer.contains(r#""isError":true"#) {
+            Ok(())
+        } else {
+            Err(format!("chat answered: {answer}").into())
+        }
+    }
+
+    /// Ends the session, as a client does that leaves for good.
+    pub(crate) fn end(&mut self) -> Outcome<()> {
+        let head = self.messages.exchange(&format!("DELETE {}", self.target), &self.headers, "")?;
+        expect_status(&head, 204)?;
+        self.messages.rest()?;
+        Ok(())
+    }
+
     /// Asks for nothing.
     pub(crate) fn ping(&mut self) -> Outcome<()> {
         let answer = self.request("ping", &json!({}))?;
@@ -102,6 +132,16 @@ impl<'a> Session<'a> {
     }
 
     fn request(&mut self, method: &str, params: &Value) -> Outcome<String> {
+        self.request_heard(method, params, &mut |_| ())
+    }
+
+    /// The reply; what comes before it on its stream is given to `on`.
+    fn request_heard(
+        &mut self,
+        method: &str,
+        params: &Value,
+        on: &mut dyn FnMut(&str),
+    ) -> Outcome<String> {
         self.last_id += 1;
         let head = self.post(
             &json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params}),
@@ -109,7 +149,7 @@ impl<'a> Session<'a> {
         if let Some(stream) = &mut self.stream {
             expect_status(&head, 202)?;
             self.messages.rest()?;
-            return data_line(stream);
+            return reply_of(stream, on);
         }
         expect_status(&head, 200)?;
         if let Some(session) = head.session {
@@ -121,8 +161,12 @@ impl<'a> Session<'a> {
         if !head.is_event_stream {
             return self.messages.rest();
         }
-        let answer = data_line(&mut self.messages)?;
+        let answer = reply_of(&mut self.messages, on)?;
         self.messages.rest()?;
+        if head.closes {
+            // As a client does that needs the next one at once; its cost is the call's.
+            self.messages = Wire::open(self.place.port, self.place.identity)?;
+        }
         Ok(answer)
     }
 
@@ -150,6 +194,17 @@ fn open_stream(place: Place<'_>) -> Outcome<(Wire, String)> {
     expect_status(&head, 200)?;
     let target = data_line(&mut stream)?;
     Ok((stream, target))
+}
+
+/// The data of the next event that is a reply; notifications before it are given to `on`.
+fn reply_of(stream: &mut Wire, on: &mut dyn FnMut(&str)) -> Outcome<String> {
+    loop {
+        let data = data_line(stream)?;
+        if !data.contains(r#""method":"#) {
+            return Ok(data);
+        }
+        on(&data);
+    }
 }
 
 /// The data of the next event that has any.

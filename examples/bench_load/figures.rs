@@ -1,6 +1,7 @@
 //! The figures of all rounds as one table: medians, and ratios to the first column.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Named values of one server in one round, in the order in which they were measured.
 #[derive(Debug, Default)]
@@ -44,14 +45,8 @@ impl Table {
 
     fn median(&self, column: usize, row: &str) -> Option<f64> {
         let rounds = self.rounds.get(column)?;
-        let mut values: Vec<f64> = rounds
-            .iter()
-            .flat_map(|figures| &figures.0)
-            .filter(|(name, _)| name == row)
-            .map(|(_, value)| *value)
-            .collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+        let values = rounds.iter().flat_map(|figures| &figures.0);
+        median(values.filter(|(name, _)| name == row).map(|(_, value)| *value))
     }
 }
 
@@ -91,8 +86,26 @@ impl fmt::Display for Table {
     }
 }
 
+/// The one in the middle; of an even number the upper one.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The time below which so many percent of these are.
+pub(crate) fn percentile(times: impl Iterator<Item = Duration>, percent: usize) -> Duration {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
+}
+
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
 /// A value with about three digits that say something.
-struct Short(f64);
+pub(crate) struct Short(pub(crate) f64);
 
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

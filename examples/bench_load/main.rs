@@ -1,9 +1,11 @@
 //! Compares MCP servers in one run: `bench_load PLAN.json`, as `scripts/bench.sh` writes it.
 //!
 //! Starts each server of the plan in turn, beside one stand-in model server, and prints a table of
-//! medians with ratios to the plan's first server. Linux only: it reads `/proc`.
+//! medians with ratios to the plan's first server. `bench_load chat PLAN.json` compares chats through
+//! one server with the same made directly. Linux only: it reads `/proc`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this is for")]
 
+mod chat;
 mod client;
 mod figures;
 mod measure;
@@ -70,10 +72,18 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Outcome<()> {
-    let path = std::env::args().nth(1).ok_or("usage: bench_load PLAN.json")?;
+    let mut words = std::env::args().skip(1);
+    let path = match (words.next(), words.next()) {
+        (Some(chat), Some(path)) if chat == "chat" => {
+            println!("{}", chat::run(&serde_json::from_slice(&std::fs::read(path)?)?)?);
+            return Ok(());
+        }
+        (Some(path), None) => path,
+        _ => return Err("usage: bench_load [chat] PLAN.json".into()),
+    };
     let plan: Plan = serde_json::from_slice(&std::fs::read(path)?)?;
     let identity = tls::Identity::make(&plan.folder)?;
-    let stand_in = Running::stand_in(&plan.stand_in)?;
+    let stand_in = Running::stand_in(&plan.stand_in, &[])?;
     let mut table = Table::new(plan.servers.iter().map(|subject| subject.name.clone()).collect());
     for round in 1..=plan.rounds {
         for (column, subject) in plan.servers.iter().enumerate() {

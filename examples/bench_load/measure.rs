@@ -5,8 +5,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use crate::client::{Place, Session, Transport};
-use crate::figures::Figures;
-use crate::process::{Running, free_port, watch_for};
+use crate::figures::{Figures, millis, percentile};
+use crate::process::{Running, free_port, started, watch_for};
 use crate::tls::Identity;
 use crate::{Outcome, Plan, Subject};
 
@@ -134,15 +134,8 @@ impl Bench<'_> {
             model: &self.plan.model,
             identity: (!self.subject.plain).then_some(self.identity),
         };
-        loop {
-            match Session::open(place) {
-                Ok(_) => return Ok((server, place)),
-                Err(error) if server.since.elapsed() > START_MAX || !server.is_alive()? => {
-                    return Err(format!("does not start: {error}").into());
-                }
-                Err(_) => watch_for(RETRY),
-            }
-        }
+        started(&mut server, || Session::open(place).map(drop))?;
+        Ok((server, place))
     }
 
     fn fill(&self, text: &str, port: u16) -> String {
@@ -161,7 +154,7 @@ enum Call {
     Ping,
 }
 
-/// The times of all calls of a loop, sorted.
+/// The times of all calls of a loop.
 struct Calls {
     latencies: Vec<Duration>,
     took: Duration,
@@ -173,8 +166,7 @@ impl Calls {
     }
 
     fn percentile(&self, percent: usize) -> Duration {
-        let last = self.latencies.len().saturating_sub(1);
-        self.latencies.get(last * percent / 100).copied().unwrap_or_default()
+        percentile(self.latencies.iter().copied(), percent)
     }
 }
 
@@ -182,7 +174,7 @@ impl Calls {
 fn closed_loop(place: Place<'_>, clients: usize, time: Duration, call: Call) -> Outcome<Calls> {
     let mut sessions = (0..clients).map(|_| Session::open(place)).collect::<Outcome<Vec<_>>>()?;
     let (start, begun) = (Barrier::new(clients), Instant::now());
-    let mut latencies = std::thread::scope(|scope| {
+    let latencies = std::thread::scope(|scope| {
         let loops: Vec<_> = sessions
             .iter_mut()
             .map(|session| scope.spawn(|| calls_of_one(session, &start, time, call)))
@@ -194,7 +186,6 @@ fn closed_loop(place: Place<'_>, clients: usize, time: Duration, call: Call) -> 
         Outcome::Ok(all)
     })?;
     let took = begun.elapsed();
-    latencies.sort_unstable();
     Ok(Calls { latencies, took })
 }
 
@@ -220,16 +211,9 @@ fn calls_of_one(
     }
 }
 
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
 const CLIENTS: usize = 16;
 const SESSIONS: usize = 64;
 const ABANDONED: usize = 1000;
 const MIB: f64 = 1024.0 * 1024.0;
 /// After a start, and after sessions were opened, until memory is read.
 const SETTLE: Duration = Duration::from_millis(500);
-const START_MAX: Duration = Duration::from_secs(30);
-/// Between two attempts to reach a server that is starting: far below what is measured.
-const RETRY: Duration = Duration::from_micros(200);

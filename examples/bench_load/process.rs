@@ -33,8 +33,9 @@ impl Running {
     }
 
     /// Starts the stand-in model server on a port of the system's choice.
-    pub(crate) fn stand_in(program: &Path) -> Outcome<Self> {
+    pub(crate) fn stand_in(program: &Path, script: &[(&str, String)]) -> Outcome<Self> {
         let mut command = Command::new(program);
+        command.envs(script.iter().map(|(name, value)| (name, value)));
         command.env("PORT", "0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let since = Instant::now();
         let mut child = command.spawn()?;
@@ -54,8 +55,23 @@ impl Running {
 
     /// Resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> Outcome<f64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most that was resident since the last [`Running::forget_peak`], in KiB.
+    pub(crate) fn peak_kib(&self) -> Outcome<f64> {
+        self.status_kib("VmHWM:")
+    }
+
+    /// Begins a new peak at what is resident now (proc_pid_clear_refs(5)).
+    pub(crate) fn forget_peak(&self) -> Outcome<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?)
+    }
+
+    fn status_kib(&self, name: &str) -> Outcome<f64> {
         let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)).ok_or("not in status")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
@@ -81,6 +97,19 @@ impl Drop for Running {
     }
 }
 
+/// Waits until the server answers what `try_it` asks.
+pub(crate) fn started(server: &mut Running, try_it: impl Fn() -> Outcome<()>) -> Outcome<()> {
+    loop {
+        match try_it() {
+            Ok(()) => return Ok(()),
+            Err(error) if server.since.elapsed() > START_MAX || !server.is_alive()? => {
+                return Err(format!("does not start: {error}").into());
+            }
+            Err(_) => watch_for(RETRY),
+        }
+    }
+}
+
 /// A port that nobody has now.
 pub(crate) fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
@@ -98,3 +127,6 @@ pub(crate) fn watch_for(time: Duration) {
 const UTIME: usize = 11;
 /// USER_HZ is 100 on every Linux that this runs on.
 const TICK: Duration = Duration::from_millis(10);
+const START_MAX: Duration = Duration::from_secs(30);
+/// Between two attempts to reach a server that is starting: far below what is measured.
+const RETRY: Duration = Duration::from_micros(200);

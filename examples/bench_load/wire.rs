@@ -51,6 +51,8 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) session: Option<String>,
     pub(crate) is_event_stream: bool,
+    /// The connection ends with this reply.
+    pub(crate) closes: bool,
 }
 
 enum Body {
@@ -123,7 +125,7 @@ impl Wire {
     fn read_head(&mut self) -> Outcome<Head> {
         let status_line = self.head_line()?;
         let status = status_line.split(' ').nth(1).ok_or("no status line")?.parse()?;
-        let mut head = Head { status, session: None, is_event_stream: false };
+        let mut head = Head { status, session: None, is_event_stream: false, closes: false };
         self.body = Body::Ended;
         loop {
             let line = self.head_line()?;
@@ -136,6 +138,7 @@ impl Wire {
                 "content-length" => self.body = Body::Length(value.parse()?),
                 "transfer-encoding" => self.body = Body::Chunked(0),
                 "content-type" => head.is_event_stream = value.starts_with("text/event-stream"),
+                "connection" => head.closes = value.eq_ignore_ascii_case("close"),
                 "mcp-session-id" => head.session = Some(value.to_owned()),
                 _ => {}
             }

@@ -138,18 +138,18 @@ impl Dispatcher {
 
     /// The reply with a result that was made elsewhere.
     #[must_use]
-    pub fn finish(id: &RequestId, result: &CallToolResult, revision: Revision) -> Response {
+    pub fn finish(id: &RequestId, result: CallToolResult, revision: Revision) -> Response {
         Response { text: shape::call_reply(id, result, revision), error: None }
     }
 
     /// The reply to a call that no lane takes: a tool's failure is a result.
     #[must_use]
-    pub fn refuse(call: &Call, result: &CallToolResult, revision: Revision) -> Response {
+    pub fn refuse(call: &Call, result: CallToolResult, revision: Revision) -> Response {
         if matches!(call.work, Work::Tool(_)) {
             return Self::finish(&call.id, result, revision);
         }
-        let text = result.content.iter().find_map(|content| match content {
-            Content::Text(text) => Some(text.clone()),
+        let text = result.content.into_iter().find_map(|content| match content {
+            Content::Text(text) => Some(text),
             Content::Json(json) => Some(json.json().to_owned()),
             _ => None,
         });
@@ -194,7 +194,7 @@ impl Dispatcher {
         let id = &call.id;
         Ok(match &call.work {
             Work::Tool(tool) => {
-                self.service.call(tool, context)?.map(|result| Self::finish(id, &result, revision))
+                self.service.call(tool, context)?.map(|result| Self::finish(id, result, revision))
             }
             Work::Read(uri) => self
                 .service

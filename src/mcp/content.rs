@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::writing::quoted;
 
@@ -62,6 +62,8 @@ pub struct Structured(Arc<Written>);
 
 struct Written {
     json: String,
+    /// One more key, `text`, holds the text of the result's first block.
+    has_text: bool,
     /// The same as a JSON string, for what is sent more than once.
     quoted: OnceLock<String>,
 }
@@ -95,11 +97,24 @@ impl Structured {
         Some(Self::of(json))
     }
 
-    fn of(json: String) -> Self {
-        Self(Arc::new(Written { json, quoted: OnceLock::new() }))
+    /// An object with one more key, `text`, which is the text of the result's first block: what may
+    /// have megabytes is held and escaped once.
+    #[must_use]
+    pub fn with_text(object: &Map<String, Value>) -> Self {
+        let json = serde_json::to_string(object).unwrap_or_default();
+        Self(Arc::new(Written { json, has_text: true, quoted: OnceLock::new() }))
     }
 
-    /// The JSON as it goes out.
+    fn of(json: String) -> Self {
+        Self(Arc::new(Written { json, has_text: false, quoted: OnceLock::new() }))
+    }
+
+    /// Whether the object has the key `text` that [`Structured::json`] leaves out.
+    pub(super) fn has_text(&self) -> bool {
+        self.0.has_text
+    }
+
+    /// The JSON as it goes out, but for the text of [`Structured::with_text`].
     #[must_use]
     pub fn json(&self) -> &str {
         &self.0.json

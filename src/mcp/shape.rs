@@ -180,22 +180,24 @@ fn block(content: &Content, revision: Revision) -> Block<'_> {
 }
 
 /// The reply with the result of `tools/call`, written in one pass: of all that goes out it is what
-/// is the longest and comes most often.
-pub(super) fn call_reply(id: &RequestId, result: &CallToolResult, revision: Revision) -> String {
-    let structured = result.structured.as_ref().filter(|_| revision.has_structured_results());
-    let structured = structured.map_or("", Structured::json);
+/// is the longest and comes most often. Each block is let go as soon as it is written.
+pub(super) fn call_reply(id: &RequestId, result: CallToolResult, revision: Revision) -> String {
+    let structured = result.structured.filter(|_| revision.has_structured_results());
+    let has_text = structured.as_ref().is_some_and(Structured::has_text);
     let texts = result.content.iter().map(|content| match content {
-        Content::Text(text) => text.len() + text.len() / 4,
+        Content::Text(text) => (text.len() + text.len() / 4) * (1 + usize::from(has_text)),
         Content::Json(json) => json.quoted().len(),
         _ => 0,
     });
-    let mut out = Writing::new(structured.len() + texts.sum::<usize>());
+    let data = structured.as_ref().map_or("", Structured::json);
+    let mut out = Writing::new(data.len() + texts.sum::<usize>());
     out.put(r#"{"jsonrpc":"2.0","id":"#);
     out.value(id);
     out.put(r#","result":{"content":["#);
-    for (n, content) in result.content.iter().enumerate() {
+    let mut first_text = None;
+    for (n, content) in result.content.into_iter().enumerate() {
         out.put(if n == 0 { "" } else { "," });
-        match (content, block(content, revision)) {
+        match (&content, block(&content, revision)) {
             (Content::Json(json), _) => {
                 out.put(TEXT_BEGINS);
                 out.put(json.quoted());
@@ -203,16 +205,25 @@ pub(super) fn call_reply(id: &RequestId, result: &CallToolResult, revision: Revi
             }
             (_, Block::Text { text }) => {
                 out.put(TEXT_BEGINS);
-                out.text(text);
+                let written = out.text(text);
+                first_text.get_or_insert(written);
                 out.put("}");
             }
             (_, other) => out.value(&other),
         }
     }
     out.put("]");
-    if !structured.is_empty() {
+    if !data.is_empty() {
         out.put(r#","structuredContent":"#);
-        out.put(structured);
+        match first_text.filter(|_| has_text) {
+            None => out.put(data),
+            Some(text) => {
+                out.put(r#"{"text":"#);
+                out.again(text);
+                out.put(if data.len() > 2 { "," } else { "" });
+                out.put(data.strip_prefix('{').unwrap_or(data));
+            }
+        }
     }
     if result.is_error {
         out.put(r#","isError":true"#);

@@ -1,5 +1,7 @@
 //! JSON written by hand where it is long.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 /// JSON in the making.
@@ -22,10 +24,16 @@ impl Writing {
         serde_json::to_writer(&mut self.0, value).unwrap_or_default();
     }
 
-    /// Adds a string (RFC 8259, section 7). Byte by byte: JSON in a string has a quotation mark every
+    /// Adds once more what was written there.
+    pub(super) fn again(&mut self, there: Range<usize>) {
+        self.0.extend_from_within(there);
+    }
+
+    /// Adds a string (RFC 8259, section 7) and says where it stands. Byte by byte: JSON in a string has a quotation mark every
     /// few bytes, and runs between them are too short to be worth a copy each.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) -> Range<usize> {
         let out = &mut self.0;
+        let begins = out.len();
         out.reserve(text.len() + 2);
         out.push(b'"');
         for byte in text.bytes() {
@@ -41,6 +49,7 @@ impl Writing {
             }
         }
         out.push(b'"');
+        begins..out.len()
     }
 
     /// What was written.
@@ -83,7 +92,9 @@ mod tests {
         out.value(&7);
         out.put(",");
         out.text("ä");
+        let text = out.text("\n");
+        out.again(text);
         out.put("]");
-        assert_eq!(out.done(), "[7,\"ä\"]");
+        assert_eq!(out.done(), "[7,\"ä\"\"\\n\"\"\\n\"]");
     }
 }

@@ -20,7 +20,7 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct State {
-    events: VecDeque<Arc<str>>,
+    events: VecDeque<Arc<String>>,
     /// The number of the first of `events`.
     first: u64,
     bytes: usize,
@@ -36,7 +36,7 @@ struct State {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A message with its number.
-    Message(u64, Arc<str>),
+    Message(u64, Arc<String>),
     /// There is nothing now.
     Nothing,
     /// The stream has ended, or somebody else reads it now.
@@ -61,7 +61,8 @@ impl Replay {
     pub fn push(&self, message: String) {
         self.change(|state| {
             state.bytes += message.len();
-            state.events.push_back(message.into());
+            // As it is: another copy of a long one costs as much as the message.
+            state.events.push_back(Arc::new(message));
             while state.events.len() > self.events_max
                 || (state.bytes > self.bytes_max && state.events.len() > 1)
             {
@@ -214,7 +215,7 @@ mod tests {
         let stream = Replay::new(1, 10, 1000);
         stream.push("a".into());
         let mut first = stream.read(0);
-        assert_eq!(first.hear(), Heard::Message(1, "a".into()));
+        assert_eq!(first.hear(), Heard::Message(1, Arc::new("a".to_owned())));
         stream.push("b".into());
         let mut second = stream.read(1);
         assert_eq!(first.hear(), Heard::End);
@@ -231,7 +232,7 @@ mod tests {
         for text in ["a", "b", "c"] {
             stream.push(text.into());
         }
-        assert_eq!(slow.hear(), Heard::Message(2, "b".into()));
+        assert_eq!(slow.hear(), Heard::Message(2, Arc::new("b".to_owned())));
         assert_eq!(texts(&mut slow), ["c"]);
         assert_eq!(texts(&mut stream.read(1)), ["b", "c"]);
         stream.push("0123456789".into());

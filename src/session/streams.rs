@@ -42,8 +42,15 @@ struct Streams {
     /// The one that `GET /mcp` reads; it has the number 0.
     standing: Option<Arc<Replay>>,
     /// Those of requests, oldest first.
-    of_requests: Vec<Arc<Replay>>,
+    of_requests: Vec<OfRequest>,
     numbers: u64,
+}
+
+#[derive(Debug)]
+struct OfRequest {
+    stream: Arc<Replay>,
+    /// When it was first seen that it has ended and a client has read all of it.
+    told: Option<Instant>,
 }
 
 impl Kept {
@@ -54,11 +61,11 @@ impl Kept {
         streams.numbers += 1;
         let number = streams.numbers;
         let stream = self.replay(number);
-        streams.of_requests.push(Arc::clone(&stream));
+        streams.of_requests.push(OfRequest { stream: Arc::clone(&stream), told: None });
         // What has ended is kept for a client that missed its last words, for a while.
-        let finished = streams.of_requests.iter().filter(|stream| stream.has_ended()).count();
-        if finished > FINISHED_STREAMS_MAX
-            && let Some(oldest) = streams.of_requests.iter().position(|stream| stream.has_ended())
+        let has_ended = |of: &OfRequest| of.stream.has_ended();
+        if streams.of_requests.iter().filter(|of| has_ended(of)).count() > FINISHED_STREAMS_MAX
+            && let Some(oldest) = streams.of_requests.iter().position(has_ended)
         {
             streams.of_requests.remove(oldest);
         }
@@ -79,14 +86,26 @@ impl Kept {
     /// A stream by its number.
     #[must_use]
     pub fn find(&self, number: u64) -> Option<Arc<Replay>> {
-        let streams = lock(&self.streams);
-        let mut all = streams.standing.iter().chain(&streams.of_requests);
-        all.find(|stream| stream.number() == number).cloned()
+        self.all().into_iter().find(|stream| stream.number() == number)
     }
 
     fn all(&self) -> Vec<Arc<Replay>> {
         let streams = lock(&self.streams);
-        streams.standing.iter().chain(&streams.of_requests).cloned().collect()
+        let of_requests = streams.of_requests.iter().map(|of| &of.stream);
+        streams.standing.iter().chain(of_requests).cloned().collect()
+    }
+
+    /// Lets go of what a client has read to its end and did not come back for, so that a long
+    /// answer is not held for as long as its session.
+    fn forget_told(&self, now: Instant) {
+        lock(&self.streams).of_requests.retain_mut(|of| {
+            if !(of.stream.has_ended() && of.stream.is_blank()) {
+                of.told = None;
+                return true;
+            }
+            let told = *of.told.get_or_insert(now);
+            now.saturating_duration_since(told) < TOLD_KEPT
+        });
     }
 
     fn is_blank(&self) -> bool {
@@ -194,11 +213,13 @@ impl KeptSessions {
         }
     }
 
-    /// Forgets what nobody has used for `session_idle_s_max`.
+    /// Forgets what nobody has used for `session_idle_s_max`, and what was told to its end.
     pub fn sweep(&self, now: Instant) {
         let idle = Duration::from_secs(self.limits.session_idle_s_max);
         lock(&self.map).retain(|_, kept| {
-            kept.is_busy() || now.saturating_duration_since(*lock(&kept.touched)) < idle
+            kept.forget_told(now);
+            let unused = now.saturating_duration_since(*lock(&kept.touched));
+            kept.is_busy() || (unused < idle && (unused < TOLD_KEPT || !kept.is_blank()))
         });
     }
 
@@ -226,3 +247,51 @@ impl fmt::Debug for KeptSessions {
 
 /// Finished streams of one session that are kept for a client that missed their end.
 const FINISHED_STREAMS_MAX: usize = 4;
+/// Who lost the end of a stream on the way asks again within seconds.
+const TOLD_KEPT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Heard;
+
+    const LIMITS: KeptLimits = KeptLimits {
+        kept_sessions_max: 4,
+        session_idle_s_max: 600,
+        outbox_events_max: 4,
+        outbox_bytes_max: 1000,
+    };
+
+    fn seconds(later: u64) -> Instant {
+        Instant::now() + Duration::from_secs(later)
+    }
+
+    #[test]
+    fn what_was_told_to_its_end_is_kept_for_a_minute_and_the_rest_as_long_as_its_session() {
+        let all = KeptSessions::new(LIMITS);
+        let key = [7; 16];
+        let kept =
+            || all.keep(key, Revision::V2025_06_18, ClientFeatures::default(), Instant::now());
+        let (told, missed) = (kept().stream(), kept().stream());
+        for stream in [&told, &missed] {
+            stream.push("answer".to_owned());
+            stream.end();
+        }
+        let mut reader = told.read(0);
+        reader.wake_with(|| ());
+        assert!(matches!(reader.hear(), Heard::Message(..)));
+        all.sweep(seconds(100));
+        assert!(kept().find(told.number()).is_some(), "it is being read");
+        drop(reader);
+        all.sweep(seconds(200));
+        all.sweep(seconds(259));
+        assert!(kept().find(told.number()).is_some(), "a client may come back");
+        all.sweep(seconds(261));
+        assert!(kept().find(told.number()).is_none());
+        assert!(kept().find(missed.number()).is_some());
+        drop(missed.read(0).hear());
+        all.sweep(seconds(300));
+        all.sweep(seconds(361));
+        assert!(all.find(&key).is_none(), "nothing is left of the session to keep");
+    }
+}

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::{Arguments, Unusable};
 use crate::tools::generate::{Engine, generation, shared, with_reasoning};
-use crate::tools::outcome::{Failure, told};
+use crate::tools::outcome::{Failure, answered};
 use crate::tools::toolbox::Toolbox;
 use crate::tools::{conversations, images, structured};
 use crate::upstream::{Message, Role};
@@ -57,12 +57,12 @@ fn answer(
     let Some(schema) = schema else {
         let answer = engine.ask(&request)?;
         let generation = generation(&answer, include_reasoning);
-        return Ok(told(answer.text, generation.into()));
+        return Ok(answered(answer.text, &generation));
     };
     let (answer, json) = structured::ask(&mut engine, &request, schema)?;
     let mut generation = generation(&answer, include_reasoning);
     generation.insert("json".to_owned(), json);
-    Ok(told(answer.text, generation.into()))
+    Ok(answered(answer.text, &generation))
 }
 
 fn conversation(arguments: &Arguments<'_>) -> Result<Vec<Message>, Unusable> {

@@ -3,7 +3,7 @@
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::Arguments;
 use crate::tools::generate::{Engine, generation, shared};
-use crate::tools::outcome::{Failure, told};
+use crate::tools::outcome::{Failure, answered};
 use crate::tools::toolbox::Toolbox;
 
 /// Lets a model go on with a text.
@@ -22,5 +22,5 @@ pub(super) fn run(
         answer.text.insert_str(0, prompt);
     }
     let generation = generation(&answer, false);
-    Ok(told(answer.text, generation.into()))
+    Ok(answered(answer.text, &generation))
 }

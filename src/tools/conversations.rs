@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::mcp::{CallContext, CallToolResult};
 use crate::tools::arguments::Unusable;
 use crate::tools::generate::{Engine, generation};
-use crate::tools::outcome::{Failure, object, told};
+use crate::tools::outcome::{Failure, answered, object};
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{ChatRequest, Message, Role};
 use crate::worker::lock;
@@ -188,6 +188,6 @@ impl Turn<'_> {
         all.keep(id.clone(), kept);
         let mut generation = generation(&answer, self.include_reasoning);
         generation.insert("conversation_id".to_owned(), id.into());
-        Ok(told(answer.text, generation.into()))
+        Ok(answered(answer.text, &generation))
     }
 }

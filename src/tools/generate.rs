@@ -149,7 +149,7 @@ fn stop(arguments: &Arguments<'_>) -> Result<Vec<String>, Unusable> {
     entries.into_iter().map(text).collect()
 }
 
-/// The answer as data.
+/// What there is to know of an answer beside its text.
 pub(super) fn generation(answer: &ChatAnswer, include_reasoning: bool) -> Map<String, Value> {
     let usage = answer.usage;
     let mut timings = Map::new();
@@ -172,7 +172,6 @@ pub(super) fn generation(answer: &ChatAnswer, include_reasoning: bool) -> Map<St
     let usage: Map<String, Value> = counts.into_iter().filter_map(known).collect();
     let mut generation = Map::new();
     for (name, value) in [
-        ("text", answer.text.as_str().into()),
         ("model", answer.model.as_str().into()),
         ("requested_model", answer.requested_model.as_str().into()),
         ("upstream", answer.upstream.as_str().into()),
@@ -191,11 +190,9 @@ pub(super) fn generation(answer: &ChatAnswer, include_reasoning: bool) -> Map<St
     generation
 }
 
-/// The same without the text, which stands elsewhere in the result.
+/// The same as a value of its own.
 pub(super) fn beside(answer: &ChatAnswer) -> Value {
-    let mut generation = generation(answer, false);
-    generation.remove("text");
-    generation.into()
+    generation(answer, false).into()
 }
 
 /// With one digit behind the point.

@@ -3,7 +3,7 @@
 use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::Arguments;
 use crate::tools::generate::{Engine, generation, messages, shared, with_reasoning};
-use crate::tools::outcome::{Failure, told};
+use crate::tools::outcome::{Failure, answered};
 use crate::tools::toolbox::Toolbox;
 
 /// Lets a model work on a problem.
@@ -32,5 +32,5 @@ pub(super) fn run(
     let include_reasoning = with_reasoning(&arguments, toolbox)?;
     let answer = Engine::new(toolbox, context, "local_reasoning").ask(&request)?;
     let generation = generation(&answer, include_reasoning);
-    Ok(told(answer.text, generation.into()))
+    Ok(answered(answer.text, &generation))
 }

@@ -88,6 +88,15 @@ pub(super) fn told(text: String, structured: Value) -> CallToolResult {
     }
 }
 
+/// A result whose data has the text as well, under the key `text`.
+pub(super) fn answered(text: String, beside: &Map<String, Value>) -> CallToolResult {
+    CallToolResult {
+        content: vec![Content::Text(text)],
+        structured: Some(Structured::with_text(beside)),
+        is_error: false,
+    }
+}
+
 /// A failure as a result: one human sentence and the next step first, then the same as JSON,
 /// then the text that had come. It has no structured content, because clients hold that against the tool's output schema even when it failed.
 pub(super) fn failed(failure: &Failure) -> CallToolResult {

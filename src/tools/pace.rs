@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::mcp::Progress;
 use crate::upstream::ChatEvent;
 
-/// Turns the pieces of an answer into progress: at once, then at most twice a second, and a beat
-/// while the upstream is silent, because clients give up on calls that say nothing.
+/// Turns the pieces of an answer into progress: at once, with the first token, else at most twice a
+/// second, and a beat while the upstream is silent, because clients give up on calls that say nothing.
 pub(super) struct Pace<'a> {
     to: Option<&'a dyn Progress>,
     reported: Option<Instant>,
@@ -96,7 +96,14 @@ impl<'a> Pace<'a> {
                 self.writing_since.get_or_insert(now);
             }
         }
-        let due = if event == ChatEvent::Waiting { BEAT_MIN } else { BETWEEN };
+        let due = match event {
+            ChatEvent::Waiting => BEAT_MIN,
+            // The wait is over, which is what a person sits and waits for.
+            ChatEvent::Thinking(_) | ChatEvent::Writing(_) if self.thought + self.written == 1 => {
+                Duration::ZERO
+            }
+            _ => BETWEEN,
+        };
         if self.to.is_none()
             || self.reported.is_some_and(|at| now.saturating_duration_since(at) < due)
         {
@@ -173,6 +180,20 @@ mod tests {
         fn report(&self, progress: f64, _: Option<f64>, message: &str) {
             self.0.lock().unwrap().push((progress, message.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_first_token_is_told_at_once() {
+        let heard = Heard::default();
+        let mut pace = Pace::new(Some(&heard));
+        let start = Instant::now();
+        pace.begin(start);
+        for n in 1..=3 {
+            pace.hear(ChatEvent::Writing("a"), start + Duration::from_millis(n));
+        }
+        let heard = heard.0.into_inner().unwrap();
+        let words: Vec<_> = heard.iter().map(|(_, message)| message.as_str()).collect();
+        assert_eq!(words, ["accepted", "writing, 1 tokens"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::event_stream::{EVENT_STREAM_FIELDS, EventId, FIRST_COMMENT, event, prime, pull};
+use super::event_stream::{EVENT_STREAM_FIELDS, EventId, FIRST_COMMENT, Framing, prime};
 use super::house::House;
 use crate::cancel::Cancel;
 use crate::edge::{Bell, EventSource, Exchange, Pull, Reply};
@@ -106,7 +106,7 @@ impl Answer {
             None => {
                 let limits = &self.house.settings;
                 let (outbox, sent) = Outbox::new(limits.outbox_events_max, limits.outbox_bytes_max);
-                (Sink::Once(outbox), Box::new(OnceSource { sent, begun: false, heartbeat }))
+                (Sink::Once(outbox), Box::new(OnceSource::new(sent, heartbeat)))
             }
         };
         if let Err(error) = exchange.stream(EVENT_STREAM_FIELDS, source) {
@@ -213,10 +213,19 @@ impl fmt::Debug for Answer {
 }
 
 /// The stream of a request that stands alone.
+#[derive(Debug)]
 pub(super) struct OnceSource {
-    pub(super) sent: Sent,
-    pub(super) begun: bool,
-    pub(super) heartbeat: Duration,
+    sent: Sent,
+    framing: Framing,
+    begun: bool,
+    heartbeat: Duration,
+}
+
+impl OnceSource {
+    /// Brings what is sent, and a first comment while that is nothing.
+    pub(super) fn new(sent: Sent, heartbeat: Duration) -> Self {
+        Self { sent, framing: Framing::default(), begun: false, heartbeat }
+    }
 }
 
 impl EventSource for OnceSource {
@@ -226,7 +235,7 @@ impl EventSource for OnceSource {
 
     fn pull(&mut self, out: &mut Vec<u8>) -> Pull {
         let begun = std::mem::replace(&mut self.begun, true);
-        match pull(&self.sent, out) {
+        match self.framing.pull(&self.sent, out) {
             Pull::None if !begun => {
                 out.extend_from_slice(FIRST_COMMENT);
                 Pull::Some
@@ -249,6 +258,7 @@ pub(super) struct KeptSource {
     /// Let go before the session is looked at.
     reader: Option<ReplayReader>,
     at: EventId,
+    framing: Framing,
     begun: bool,
     heartbeat: Duration,
     kept: Arc<Kept>,
@@ -267,6 +277,7 @@ impl KeptSource {
         Self {
             reader: Some(stream.read(from)),
             at: EventId { stream: stream.number(), message: from },
+            framing: Framing::default(),
             begun: false,
             heartbeat,
             kept: Arc::clone(kept),
@@ -292,6 +303,9 @@ impl EventSource for KeptSource {
             }
             return Pull::Some;
         }
+        if self.framing.go_on(out) {
+            return Pull::Some;
+        }
         match self.reader.as_mut().map_or(Heard::End, ReplayReader::hear) {
             Heard::Message(number, message) => {
                 self.at.message = number;
@@ -299,7 +313,7 @@ impl EventSource for KeptSource {
                 if self.kept.revision > Revision::V2024_11_05 {
                     self.at.write(out);
                 }
-                event("message", &message, out);
+                self.framing.begin(message, out);
                 Pull::Some
             }
             Heard::Nothing => Pull::None,

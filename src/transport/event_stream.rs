@@ -1,5 +1,7 @@
 //! Event framing (HTML, "Server-sent events"): pure text, one event a message.
 
+use std::sync::Arc;
+
 use crate::edge::Pull;
 use crate::session::{Next, Sent};
 
@@ -21,15 +23,48 @@ pub(super) fn event(name: &str, data: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// Brings the next message that waits, as an event.
-pub(super) fn pull(sent: &Sent, out: &mut Vec<u8>) -> Pull {
-    match sent.next() {
-        Next::Message(message) => {
-            event("message", &message, out);
-            Pull::Some
+/// An event on its way. What is long goes out piece by piece, so that it is not held a second time.
+#[derive(Debug, Default)]
+pub(super) struct Framing {
+    left: Option<(Arc<String>, usize)>,
+}
+
+impl Framing {
+    /// Begins the event of a message, which must be one line, and appends its first piece. To be
+    /// called when nothing is left of the one before.
+    pub(super) fn begin(&mut self, message: Arc<String>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: message\ndata: ");
+        self.left = Some((message, 0));
+        self.go_on(out);
+    }
+
+    /// Appends the next piece of what is left; says whether anything was.
+    pub(super) fn go_on(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some((message, at)) = self.left.take() else { return false };
+        let rest = message.as_bytes().get(at..).unwrap_or_default();
+        let (piece, more) = rest.split_at(rest.len().min(PIECE_BYTES));
+        out.extend_from_slice(piece);
+        if more.is_empty() {
+            out.extend_from_slice(b"\n\n");
+        } else {
+            self.left = Some((message, at + PIECE_BYTES));
         }
-        Next::Nothing => Pull::None,
-        Next::End => Pull::End,
+        true
+    }
+
+    /// Goes on with the message that has begun, or begins the next one that waits.
+    pub(super) fn pull(&mut self, sent: &Sent, out: &mut Vec<u8>) -> Pull {
+        if self.go_on(out) {
+            return Pull::Some;
+        }
+        match sent.next() {
+            Next::Message(message) => {
+                self.begin(Arc::new(message), out);
+                Pull::Some
+            }
+            Next::Nothing => Pull::None,
+            Next::End => Pull::End,
+        }
     }
 }
 
@@ -60,3 +95,6 @@ pub(super) fn prime(id: EventId, out: &mut Vec<u8>) {
     id.write(out);
     out.extend_from_slice(b"retry: 1000\ndata: \n\n");
 }
+
+/// As much of a long message as is framed at once: a few writes to the socket.
+const PIECE_BYTES: usize = 64 * 1024;

@@ -92,7 +92,7 @@ impl House {
 
     /// What a call gets that finds its lane full.
     pub(super) fn busy(call: &Call, revision: Revision) -> Response {
-        Dispatcher::refuse(call, &queue_full(call.lane), revision)
+        Dispatcher::refuse(call, queue_full(call.lane), revision)
     }
 
     pub(super) fn heartbeat(&self) -> Duration {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::event_stream::{EVENT_STREAM_FIELDS, event, pull};
+use super::event_stream::{EVENT_STREAM_FIELDS, Framing, event};
 use super::house::{Carried, House};
 use super::lanes::Taker;
 use super::replies::{check_media_type, problem};
@@ -52,6 +52,7 @@ impl Sse {
             announced: false,
             base: exchange.admitted.base().to_owned(),
             sent,
+            framing: Framing::default(),
             _leaves: gone.hook(move || registry.end(&own, Ended::ClientLeft)),
             session: Arc::clone(&session),
             registry: Arc::clone(&self.registry),
@@ -232,6 +233,7 @@ struct Stream {
     /// The public prefix where the client came by it.
     base: String,
     sent: Sent,
+    framing: Framing,
     _leaves: Hook,
     session: Arc<Session>,
     registry: Arc<Registry>,
@@ -251,7 +253,7 @@ impl EventSource for Stream {
             event("endpoint", &endpoint, out);
             return Pull::Some;
         }
-        pull(&self.sent, out)
+        self.framing.pull(&self.sent, out)
     }
 
     fn heartbeat(&self) -> Duration {

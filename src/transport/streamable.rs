@@ -208,7 +208,7 @@ impl Streamable {
         });
         let heartbeat = self.house.heartbeat();
         let source = ListenSource {
-            once: OnceSource { sent, begun: false, heartbeat },
+            once: OnceSource::new(sent, heartbeat),
             number,
             listening: Arc::clone(&self.listening),
             _reader: reader,

@@ -286,7 +286,7 @@ thread_local! {
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// No reader of an answer notices this.
-const REST_MAX: Duration = Duration::from_millis(2);
+const REST_MAX: Duration = Duration::from_millis(10);
 
 const REST_AFTER: Duration = Duration::from_millis(100);
 
