@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::reply::{Finished, Seen, head, left, look, poll_both};
+use super::reply::{Finished, PIPELINED_BYTES_MAX, Seen, head, left, look, poll_both};
 use super::stream::{Ear, EventSource, Handed, Pull};
 use super::wire::Wire;
-use super::{Admitted, EdgeLimits, Reply};
+use super::{Admitted, EdgeLimits, Method, Reply};
 use crate::auth::Principal;
 use crate::cancel::Reason;
 use crate::worker::lock;
@@ -27,14 +27,18 @@ pub(super) fn stream(
     let Handed { source, ear } = handed;
     call_this_thread(&source.name());
     let chunked = !admitted.head.http_1_0;
+    // Behind a call's answer the next one comes; a stream that was asked for alone ends with its
+    // connection.
+    let keep = chunked && admitted.head.keep_alive && admitted.head.method == Method::Post;
     let watch = Watch { socket: wire.socket(), heartbeat: source.heartbeat() };
     let relay = Relay {
         wire,
         source,
         chunked,
-        // The connection ends with its stream, and clients that pool theirs have to know before.
-        // The head goes out with the first event, at once.
-        unsent: head(reply, None, !chunked, false),
+        // Clients that pool their connections have to know before. The head goes out with the first
+        // event, at once.
+        unsent: head(reply, None, !chunked, keep),
+        keep,
         write_limit: Duration::from_millis(limits.write_ms_max),
         spoken: Instant::now(),
         bytes: 0,
@@ -49,15 +53,16 @@ pub(super) fn stream(
     });
     let ended = watch.run(&relay, &ear, admitted);
     let last = lock(&relay).take();
+    let keep = keep && ended.is_ok();
     if let Err(error) = ended {
         left(admitted, &error);
     }
     admitted.gone.fire(Reason::ClientLeft);
-    let (wire, bytes) = match last {
-        Some(relay) => (relay.wire, relay.bytes),
-        None => (Wire::new(watch.socket, None), 0),
-    };
-    (wire, Finished { status: reply.status, bytes, keep: false })
+    let status = reply.status;
+    match last {
+        Some(relay) => (relay.wire, Finished { status, bytes: relay.bytes, keep }),
+        None => (Wire::new(watch.socket, None), Finished { status, bytes: 0, keep: false }),
+    }
 }
 
 /// What the stream's own thread does: waits for rings, for silence, and for the client to leave.
@@ -128,6 +133,8 @@ struct Relay {
     wire: Wire,
     source: Box<dyn EventSource>,
     chunked: bool,
+    /// The connection goes on behind the stream.
+    keep: bool,
     /// Framed bytes that the socket has not taken.
     unsent: Vec<u8>,
     write_limit: Duration,
@@ -217,6 +224,8 @@ impl Relay {
     /// Reads what the client sent; says whether it is still to be watched.
     fn hear_client(&mut self, admitted: &Admitted) -> io::Result<bool> {
         match look(&mut self.wire) {
+            // The next request, which waits for the end of this answer.
+            Seen::More if self.keep => Ok(self.wire.inbound().len() < PIPELINED_BYTES_MAX),
             // A stream's client has nothing more to say; what it says is dropped.
             Seen::More => {
                 self.wire.take(usize::MAX);

@@ -349,6 +349,6 @@ pub(super) fn write_deadline(limits: &EdgeLimits) -> Instant {
 /// Bodies up to this size go out in one write with their head.
 const JOINED_BYTES_MAX: usize = 64 * 1024;
 /// How much of the next requests is read while a reply is pending.
-const PIPELINED_BYTES_MAX: usize = 16 * 1024;
+pub(super) const PIPELINED_BYTES_MAX: usize = 16 * 1024;
 /// A reader that takes less than this within `write_ms_max` is cut off.
 const WRITTEN_BYTES: usize = 1024 * 1024;

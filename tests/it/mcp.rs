@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::scratch::eventually;
-use crate::support::client::{Client, Got, JSON, SOON, Stream};
+use crate::support::client::{Client, End, Got, JSON, SOON, Stream};
 use crate::support::house::{House, Plan};
 use crate::support::stand_in::{Delta, Script, Stall};
 
@@ -159,6 +159,34 @@ fn a_chat_is_a_stream_with_progress_before_its_result_in_both_eras() {
         for message in before {
             assert_eq!(message["params"]["progressToken"], 7, "{message}");
         }
+    }
+}
+
+#[test]
+fn behind_an_answer_that_is_a_stream_the_connection_takes_the_next_request() {
+    let (plain, secure) = (Plan::new().start(), Plan::https().start());
+    for client in [plain.client(), secure.tls_client()] {
+        let (fields, body) = modern("tools/call", &chat());
+        let call = client.request("POST", "/mcp", &fields, &body);
+        let mut connection = client.connect();
+        // The second is there before the first is answered.
+        connection.send(&call.repeat(2));
+        for _ in 0..2 {
+            let head = connection.head();
+            assert_eq!(head.field("content-type"), Some("text/event-stream"));
+            assert_eq!(head.field("connection"), Some("keep-alive"));
+            let mut stream = Stream::new(connection, head);
+            assert_eq!(stream.end(), End::Orderly);
+            connection = stream.into_connection();
+        }
+        connection.send(&client.request(
+            "POST",
+            "/mcp",
+            &format!("Connection: close\r\n{fields}"),
+            &body,
+        ));
+        let head = connection.head();
+        assert_eq!(head.field("connection"), Some("close"));
     }
 }
 

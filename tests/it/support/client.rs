@@ -410,6 +410,11 @@ impl Stream {
     pub(crate) fn half_close(&self) {
         self.connection.half_close();
     }
+
+    /// The connection that goes on behind the stream.
+    pub(crate) fn into_connection(self) -> Connection {
+        self.connection
+    }
 }
 
 /// How a stream ended.
