@@ -192,7 +192,7 @@ fn oauth(
         authenticator: Arc::clone(authenticator),
         seal: Arc::clone(seal),
         sites: sites.to_vec(),
-        net: Arc::new(WideNet),
+        net: Arc::new(WideNet::default()),
         say: Arc::new(say),
         clock: Arc::new(system_now_s),
     };

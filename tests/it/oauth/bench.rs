@@ -6,6 +6,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -367,13 +368,20 @@ impl TestNet {
 }
 
 impl Net for TestNet {
-    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+    fn resolve(&self, host: &str, until: Instant) -> io::Result<Vec<IpAddr>> {
+        assert!(until <= Instant::now() + Duration::from_secs(5), "5 s in all");
         self.resolved.fetch_add(1, Ordering::Relaxed);
         let found = self.names.lock().unwrap().get(host).cloned();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn connect(&self, address: SocketAddr, host: &str) -> io::Result<Box<dyn Channel>> {
+    fn connect(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        until: Instant,
+    ) -> io::Result<Box<dyn Channel>> {
+        assert!(until <= Instant::now() + Duration::from_secs(5), "5 s in all");
         self.connected.fetch_add(1, Ordering::Relaxed);
         assert_eq!(address.port(), 443);
         let answer = self.answers.lock().unwrap().get(host).cloned().unwrap();

@@ -23,3 +23,5 @@ mod house;
 mod killed;
 /// Tokens, audiences, limits: statements 13 to 18.
 mod tokens;
+/// The real way to the documents of clients.
+mod wide;
