@@ -151,6 +151,28 @@ fn statement_22_oauth_over_plain_http_is_refused_but_on_the_box_or_behind_its_pr
 }
 
 #[test]
+fn two_public_urls_that_one_host_stands_for_are_refused() {
+    let with = |more: &str| plan().set("MCP_PUBLIC_URL", &format!("{PUBLIC},{more}")).try_config();
+    for more in ["https://mcp.example.org/llm", "https://MCP.example.org:443/llm"] {
+        let said = with(more).unwrap_err();
+        let (one, other) = (format!("{PUBLIC} and"), "https://mcp.example.org/llm have");
+        assert!(said.contains(&one) && said.contains(other), "{said}");
+        assert!(said.contains("another name or port"), "{said}");
+    }
+    for more in [
+        PUBLIC,
+        "https://mcp.example.org:443/",
+        "https://mcp.example.org:8443/llm",
+        "https://other.example.net/llm",
+    ] {
+        assert!(with(more).is_ok(), "{more}");
+    }
+    // Without OAuth nothing is granted for one of them.
+    let tokens = Plan::new().set("MCP_PUBLIC_URL", "https://a.example/one,https://a.example/two");
+    assert!(tokens.try_config().is_ok());
+}
+
+#[test]
 fn everyone_needs_a_login_but_home_where_it_was_kept() {
     let closed = plan().start();
     assert_eq!(closed.client().get("/sse").status, 401);
