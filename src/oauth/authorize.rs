@@ -85,6 +85,9 @@ impl Oauth {
             }
             if login.stage == Stage::Unread {
                 return match self.read_document(&mut login) {
+                    Ok(()) if !self.spent.prove(&login, self.now_s()) => {
+                        page::wrong(400, "invalid_request", STALE)
+                    }
                     Ok(()) => self.show(200, &login, Note::None),
                     Err(what) => {
                         log::warn!("oauth={} {}: {what}", login.short(), login.client_id);
@@ -93,7 +96,7 @@ impl Oauth {
                 };
             }
         }
-        if !self.spent.spend(&login, self.now_s()) {
+        if !self.spent.spend(&login, true, self.now_s()) {
             return page::wrong(400, "invalid_request", STALE);
         }
         self.allowed(asked, &login)
@@ -120,7 +123,7 @@ impl Oauth {
 
     fn denied(&self, asked: &Asked<'_>, login: &Login) -> Reply {
         log::info!("oauth={} denied {:?}", login.short(), login.name);
-        if !self.spent.spend(login, self.now_s()) {
+        if !self.spent.spend(login, false, self.now_s()) {
             return page::wrong(400, "invalid_request", "this page was answered before");
         }
         if login.stage == Stage::Unread {

@@ -1,9 +1,12 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use local_llm_mcp::oauth::Proof;
 use serde_json::json;
 
-use super::bench::{Bench, CALLBACK, FORM, PASSPHRASE, PUBLIC, Tokens, VERIFIER, authorize, form};
+use super::bench::{
+    Answer, Bench, CALLBACK, FORM, PASSPHRASE, PUBLIC, Tokens, VERIFIER, authorize, form,
+};
 
 const DOCUMENT: &str = "https://client.example/oauth/client.json";
 const DOCUMENT_CALLBACK: &str = "https://client.example/cb";
@@ -192,6 +195,44 @@ fn statement_19_a_document_is_read_after_the_proof_and_from_the_internet_alone()
         assert_eq!(bench.page(id, DOCUMENT_CALLBACK, &[]).status, 400, "{id}");
     }
     assert_eq!(bench.net.touched(), before);
+}
+
+/// A page on which the owner has proved himself, and the one on which he did so.
+fn proved(bench: &Bench) -> (Answer, Answer) {
+    bench.net.put("client.example", &["93.184.216.34"], &document(DOCUMENT));
+    let page = bench.page(DOCUMENT, DOCUMENT_CALLBACK, &[]);
+    let shown = bench.decide(&page, "allow", PASSPHRASE);
+    assert_eq!(shown.status, 200, "{shown:?}");
+    (page, shown)
+}
+
+#[test]
+fn a_proved_page_is_answered_once_whatever_strangers_do_and_not_after_a_restart() {
+    let bench = Bench::new();
+    let (page, shown) = proved(&bench);
+    let (_, open) = proved(&bench);
+    assert_eq!(bench.decide(&shown, "allow", "").status, 303);
+    let client = bench.client(CALLBACK);
+    let target = authorize(&client, CALLBACK, &[]);
+    for number in 0..1100 {
+        let from = format!("X-Forwarded-For: 203.0.113.{}\r\n", number / 50);
+        let theirs = bench.send("GET", &target, &format!("Accept: text/html\r\n{from}"), "");
+        assert_eq!(bench.decide(&theirs, "deny", "").status, 303);
+    }
+    for answer in ["allow", "deny"] {
+        assert_eq!(bench.decide(&shown, answer, "").status, 400, "{answer}: answered before");
+    }
+    assert_eq!(bench.decide(&page, "allow", PASSPHRASE).status, 400, "of the same login");
+    // A page that waits is pushed out by nobody, and is nothing to the process that comes next.
+    let again = Bench::over(Arc::clone(&bench.scratch), Proof::Passphrase, &[PUBLIC]);
+    for restarted in [&shown, &open] {
+        assert_eq!(again.decide(restarted, "allow", "").status, 400);
+    }
+    assert_eq!(bench.decide(&open, "allow", "").status, 303);
+    // A no on the page before is a no.
+    let (page, shown) = proved(&bench);
+    assert_eq!(bench.decide(&page, "deny", "").status, 200);
+    assert_eq!(bench.decide(&shown, "allow", "").status, 400);
 }
 
 #[test]
