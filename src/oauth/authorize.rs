@@ -133,13 +133,24 @@ impl Oauth {
         found(&login.answer("error", "access_denied", asked.site.base()))
     }
 
-    /// Reads the client's document, now that it is the owner who has it read.
+    /// Reads the client's document, now that it is the owner who has it read. One that is kept and
+    /// does not name the address may have been changed since.
     fn read_document(&self, login: &mut Login) -> Result<(), String> {
-        let body = fetch(&*self.ground.net, &login.client_id)
-            .map_err(|error| format!("the client's own description cannot be read: {error}"))?;
-        let client = document::read(&login.client_id, &body)
-            .ok_or("the client's own description is not valid")?;
-        if !client.redirects_to(&login.redirect_uri) {
+        let (id, now_s) = (login.client_id.as_str(), self.now_s());
+        let fits = |client: &Client| client.redirects_to(&login.redirect_uri);
+        let client = match self.documents.get(id, now_s).filter(fits) {
+            Some(client) => client,
+            None => {
+                let fetched = fetch(&*self.ground.net, id).map_err(|error| {
+                    format!("the client's own description cannot be read: {error}")
+                })?;
+                let client = document::read(id, &fetched.body)
+                    .ok_or("the client's own description is not valid")?;
+                self.documents.keep(id, &client, fetched.keep_s, now_s);
+                client
+            }
+        };
+        if !fits(&client) {
             return Err("the client's own description does not name this address".to_owned());
         }
         login.name = client.name;

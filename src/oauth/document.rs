@@ -3,12 +3,14 @@
 //! has to be fetched.
 
 use std::net::IpAddr;
+use std::sync::Mutex;
 
 use serde::Deserialize;
 
 use super::client::{CLAUDE_REDIRECTS, Client, Secret, printable};
 use super::uri::{Uri, is_redirect};
 use crate::auth::is_globally_routable;
+use crate::worker::lock;
 
 /// A client whose document is known here, by its exact address.
 pub(super) fn pinned(id: &str) -> Option<Client> {
@@ -61,6 +63,39 @@ pub(super) fn read(id: &str, body: &[u8]) -> Option<Client> {
     })
 }
 
+/// Documents that were read for the owner, in the order in which they came: for strangers nothing
+/// is read, so they put nothing in.
+#[derive(Debug, Default)]
+pub(super) struct Documents(Mutex<Vec<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    id: String,
+    client: Client,
+    until_s: i64,
+}
+
+impl Documents {
+    pub(super) fn get(&self, id: &str, now_s: i64) -> Option<Client> {
+        let documents = lock(&self.0);
+        let kept = documents.iter().find(|kept| kept.id == id && kept.until_s > now_s)?;
+        Some(kept.client.clone())
+    }
+
+    /// Keeps one for some seconds; the one before goes in any case.
+    pub(super) fn keep(&self, id: &str, client: &Client, keep_s: i64, now_s: i64) {
+        let mut documents = lock(&self.0);
+        documents.retain(|kept| kept.until_s > now_s && kept.id != id);
+        if documents.len() >= DOCUMENTS_MAX {
+            documents.remove(0);
+        }
+        if keep_s > 0 {
+            let (id, client) = (id.to_owned(), client.clone());
+            documents.push(Kept { id, client, until_s: now_s + keep_s });
+        }
+    }
+}
+
 /// What is read of it. How it would prove itself does not matter: nobody can but with PKCE.
 #[derive(Deserialize)]
 struct Document {
@@ -96,6 +131,8 @@ const PINNED: [Pinned; 4] = [
     ),
 ];
 const REDIRECTS_MAX: usize = 16;
+/// Of at most 5 KiB each. A household has a handful of clients.
+const DOCUMENTS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -60,9 +60,16 @@ impl fmt::Display for Unreachable {
 
 impl std::error::Error for Unreachable {}
 
+/// A document.
+pub(super) struct Fetched {
+    pub(super) body: Vec<u8>,
+    /// How long it may be kept, in seconds; 0: not at all.
+    pub(super) keep_s: i64,
+}
+
 /// The document at an address that [`super::document::is_address`].
 /// Errors: [`Unreachable`].
-pub(super) fn fetch(net: &dyn Net, url: &str) -> Result<Vec<u8>, Unreachable> {
+pub(super) fn fetch(net: &dyn Net, url: &str) -> Result<Fetched, Unreachable> {
     let uri = Uri::parse(url).ok_or(Unreachable::Answer("its address is none"))?;
     let until = Instant::now() + FETCH_LIMIT;
     let addresses = net.resolve(uri.host, until).map_err(Unreachable::Failed)?;
@@ -97,7 +104,7 @@ pub(super) fn fetch(net: &dyn Net, url: &str) -> Result<Vec<u8>, Unreachable> {
 }
 
 /// The body of an answer that is a document.
-fn document(answer: &[u8]) -> Result<Vec<u8>, Unreachable> {
+fn document(answer: &[u8]) -> Result<Fetched, Unreachable> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
     let Ok(httparse::Status::Complete(length)) = response.parse(answer) else {
@@ -118,7 +125,24 @@ fn document(answer: &[u8]) -> Result<Vec<u8>, Unreachable> {
     if body.len() > DOCUMENT_BYTES_MAX {
         return Err(Unreachable::Answer("its document is too long"));
     }
-    Ok(body.to_vec())
+    Ok(Fetched { body: body.to_vec(), keep_s: keep_s(response.headers) })
+}
+
+/// What an answer says about how long it may be kept (RFC 9111, section 5.2.2), a day at most.
+fn keep_s(fields: &[httparse::Header<'_>]) -> i64 {
+    let said = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("cache-control"));
+    let words = said.flat_map(|field| field.value.split(|byte| *byte == b','));
+    let mut keep_s = None;
+    for word in words.map(|word| String::from_utf8_lossy(word.trim_ascii()).to_ascii_lowercase()) {
+        let (name, value) = word.split_once('=').unwrap_or((&word, ""));
+        let said = match name {
+            "no-store" | "no-cache" => 0,
+            "max-age" => value.trim_matches('"').parse().unwrap_or(0),
+            _ => continue,
+        };
+        keep_s = Some(keep_s.unwrap_or(KEEP_S_MAX).min(said));
+    }
+    keep_s.unwrap_or(KEEP_S)
 }
 
 /// The real internet, with the certificate authorities of the system.
@@ -228,6 +252,10 @@ const FETCH_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_UPS_MAX: usize = 4;
 /// Name service plug-ins of the system run on this stack.
 const STACK_BYTES: usize = 256 * 1024;
+/// Where nothing is said.
+const KEEP_S: i64 = 3600;
+/// A client that changes where its codes go is known by the new address a day later at the latest.
+const KEEP_S_MAX: i64 = 86_400;
 /// Real documents have about one.
 const DOCUMENT_BYTES_MAX: usize = 5 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -106,28 +106,32 @@ struct Pages {
     answered: HashMap<String, (bool, i64)>,
     /// Those that the owner has proved himself for and that wait for his second answer, with when
     /// they end.
-    proved: HashMap<String, i64>,
+    proved: Vec<(String, i64)>,
+}
+
+impl Pages {
+    fn has_proved(&self, login: &Login) -> bool {
+        self.proved.iter().any(|(nonce, _)| *nonce == login.nonce)
+    }
 }
 
 impl Spent {
     fn may_answer(&self, login: &Login) -> bool {
         let pages = lock(&self.0);
         !pages.answered.contains_key(&login.nonce)
-            && (login.stage != Stage::Proved || pages.proved.contains_key(&login.nonce))
+            && (login.stage != Stage::Proved || pages.has_proved(login))
     }
 
     /// Notes that the owner has proved himself; `false` when it was answered meanwhile.
     pub(super) fn prove(&self, login: &Login, now_s: i64) -> bool {
         let mut pages = lock(&self.0);
-        pages.proved.retain(|_, until_s| *until_s > now_s);
+        pages.proved.retain(|(nonce, until_s)| *until_s > now_s && *nonce != login.nonce);
         if pages.proved.len() >= PROVED_MAX {
-            let oldest = pages.proved.iter().min_by_key(|(_, until_s)| **until_s);
-            let oldest = oldest.map(|(nonce, _)| nonce.clone());
-            oldest.and_then(|nonce| pages.proved.remove(&nonce));
+            pages.proved.remove(0);
         }
         let fresh = !pages.answered.contains_key(&login.nonce);
         if fresh {
-            pages.proved.insert(login.nonce.clone(), login.until_s);
+            pages.proved.push((login.nonce.clone(), login.until_s));
         }
         fresh
     }
@@ -142,7 +146,8 @@ impl Spent {
             let oldest = oldest.map(|(nonce, _)| nonce.clone());
             oldest.and_then(|nonce| pages.answered.remove(&nonce));
         }
-        let proved = pages.proved.remove(&login.nonce).is_some();
+        let proved = pages.has_proved(login);
+        pages.proved.retain(|(nonce, _)| *nonce != login.nonce);
         let fresh = pages.answered.insert(login.nonce.clone(), (allowed, login.until_s)).is_none();
         fresh && (proved || login.stage != Stage::Proved)
     }

@@ -29,6 +29,7 @@ use crate::edge::{Access, Exchange, Handler, Head, HeaderText, Method, Reply, Ro
 use crate::seal::Seal;
 
 use codes::Codes;
+use document::Documents;
 use login::Spent;
 use proof::Guard;
 
@@ -81,6 +82,7 @@ pub struct Oauth {
     guard: Guard,
     codes: Codes,
     spent: Spent,
+    documents: Documents,
 }
 
 /// A request to it.
@@ -155,6 +157,7 @@ impl Oauth {
             guard: Guard::default(),
             codes: Codes::default(),
             spent: Spent::default(),
+            documents: Documents::default(),
         }
     }
 

@@ -147,6 +147,8 @@ fn statement_19_a_document_is_read_after_the_proof_and_from_the_internet_alone()
     let code = allowed.sent("code").unwrap();
     Tokens::of(&bench.exchange(DOCUMENT, &code, &[("redirect_uri", DOCUMENT_CALLBACK)]));
 
+    // What was read is not kept any more.
+    bench.later(3600);
     for (address, connects) in [
         ("127.0.0.1", 0),
         ("10.1.2.3", 0),
@@ -233,6 +235,72 @@ fn a_proved_page_is_answered_once_whatever_strangers_do_and_not_after_a_restart(
     let (page, shown) = proved(&bench);
     assert_eq!(bench.decide(&page, "deny", "").status, 200);
     assert_eq!(bench.decide(&shown, "allow", "").status, 400);
+}
+
+#[test]
+fn a_document_is_kept_for_as_long_as_it_says_and_a_day_at_most() {
+    let bench = Bench::new();
+    let fetches = || bench.net.touched().1;
+    let answer = |field: &str| {
+        document(DOCUMENT).replacen("\r\n", &format!("\r\n{field}\r\nServer: x\r\n"), 1)
+    };
+    for (field, kept_s) in [
+        ("Cache-Control: public, max-age=60", 60),
+        ("cache-control: Max-Age=\"120\"", 120),
+        ("Cache-Control: max-age=99999999", 86_400),
+        ("Cache-Control: max-age=600, no-store", 0),
+        ("Cache-Control: no-cache\r\nCache-Control: max-age=600", 0),
+        ("Cache-Control: max-age=soon", 0),
+        ("Cache-Control: max-age=-1", 0),
+        ("Cache-Control: public", 3600),
+        ("ETag: x", 3600),
+    ] {
+        // Whatever is kept of the one before is over.
+        bench.later(86_400);
+        bench.net.put("client.example", &["93.184.216.34"], &answer(field));
+        let before = fetches();
+        let mut login = || {
+            let page = bench.page(DOCUMENT, DOCUMENT_CALLBACK, &[]);
+            assert!(!page.body.contains("A &lt;b&gt;client"), "strangers learn nothing: {page:?}");
+            let shown = bench.decide(&page, "allow", PASSPHRASE);
+            assert!(shown.body.contains("A &lt;b&gt;client"), "{field}: {shown:?}");
+            fetches() - before
+        };
+        assert_eq!(login(), 1, "{field}");
+        assert_eq!(login(), if kept_s > 0 { 1 } else { 2 }, "{field}");
+        bench.later((kept_s - 1).max(0));
+        assert_eq!(login(), if kept_s > 0 { 1 } else { 3 }, "{field}");
+        bench.later(1);
+        assert_eq!(login(), if kept_s > 0 { 2 } else { 4 }, "{field}");
+    }
+    // An address that a kept one does not name, and one that is no document any more.
+    let more = "https://client.example/more";
+    let before = fetches();
+    let ask = |redirect: &str| {
+        let page = bench.page(DOCUMENT, redirect, &[]);
+        bench.decide(&page, "allow", PASSPHRASE).status
+    };
+    bench.net.put(
+        "client.example",
+        &["93.184.216.34"],
+        &document(DOCUMENT).replace("/cb\"", &format!("/cb\",\"{more}\"")),
+    );
+    assert_eq!((ask(more), ask(more), fetches() - before), (200, 200, 1));
+    bench.net.put("client.example", &["93.184.216.34"], "HTTP/1.1 410 Gone\r\n\r\n");
+    assert_eq!((ask("https://client.example/third"), fetches() - before), (400, 2));
+    // Each has an address of its own, and only so many are kept.
+    bench.later(86_400);
+    let numbered = |number: usize| format!("https://client.example/{number}");
+    let mut asked = |number: usize| {
+        bench.net.put("client.example", &["93.184.216.34"], &document(&numbered(number)));
+        let page = bench.page(&numbered(number), DOCUMENT_CALLBACK, &[]);
+        assert_eq!(bench.decide(&page, "allow", PASSPHRASE).status, 200);
+        bench.later(1);
+        fetches()
+    };
+    let before = (0..65).map(&mut asked).last().unwrap();
+    assert_eq!(asked(1) - before, 0, "kept");
+    assert_eq!(asked(0) - before, 1, "pushed out by the sixty-fifth");
 }
 
 #[test]
