@@ -259,7 +259,7 @@ fn a_document_is_kept_for_as_long_as_it_says_and_a_day_at_most() {
         bench.later(86_400);
         bench.net.put("client.example", &["93.184.216.34"], &answer(field));
         let before = fetches();
-        let mut login = || {
+        let login = || {
             let page = bench.page(DOCUMENT, DOCUMENT_CALLBACK, &[]);
             assert!(!page.body.contains("A &lt;b&gt;client"), "strangers learn nothing: {page:?}");
             let shown = bench.decide(&page, "allow", PASSPHRASE);
