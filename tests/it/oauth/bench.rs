@@ -45,6 +45,7 @@ pub(super) struct Bench {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    pub(super) content_type: &'static str,
     pub(super) body: String,
     fields: Vec<(String, String)>,
 }
@@ -54,6 +55,7 @@ impl Answer {
         let fields = reply.fields.iter();
         Self {
             status: reply.status,
+            content_type: reply.content_type,
             body: String::from_utf8(reply.body.clone()).unwrap(),
             fields: fields
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.as_str().to_owned()))
@@ -75,10 +77,16 @@ impl Answer {
 
     /// A parameter of where it redirects to, decoded.
     pub(super) fn sent(&self, name: &str) -> Option<String> {
-        let location = self.field("location")?;
-        let query = location.split_once('?')?.1;
-        let mut found = query.split('&').filter_map(|pair| pair.split_once('='));
-        found.find(|(known, _)| *known == name).map(|(_, value)| unescape(value))
+        self.sent_all(name).pop()
+    }
+
+    /// The same, as often as it is there.
+    pub(super) fn sent_all(&self, name: &str) -> Vec<String> {
+        let query = self.field("location").and_then(|location| location.split_once('?'));
+        let pairs = query.map(|(_, query)| query.split('&')).into_iter().flatten();
+        let named =
+            pairs.filter_map(|pair| pair.split_once('=').filter(|(known, _)| *known == name));
+        named.map(|(_, value)| unescape(value)).collect()
     }
 
     /// What the page's form carries.
