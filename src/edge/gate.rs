@@ -120,7 +120,7 @@ impl Policy {
     }
 
     /// Whether this is the address of a proxy that the owner named.
-    fn is_proxy(&self, address: IpAddr) -> bool {
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.proxies.iter().any(|proxy| proxy.to_canonical() == address)
     }
