@@ -55,6 +55,11 @@ impl Oauth {
     pub(super) fn decide(&self, asked: &Asked<'_>) -> Reply {
         const STALE: &str =
             "this page is too old or was answered before: begin again in the client";
+        // Other pages that the owner allows may use the server, but not speak for him.
+        let foreign = |origin: &str| !origin.eq_ignore_ascii_case(asked.site.origin());
+        if asked.head.field("origin").is_some_and(foreign) {
+            return page::wrong(403, "access_denied", "this takes the form of its own page alone");
+        }
         if !has_media_type(asked.head, FORM) {
             return page::wrong(415, "invalid_request", "this takes the form of the page alone");
         }
