@@ -250,7 +250,7 @@ fn has_token_in_query(head: &Head) -> bool {
 }
 
 /// RFC 6750, section 2.1; the scheme's case does not matter. A token in the query is never taken.
-fn bearer(head: &Head) -> Option<&str> {
+pub(super) fn bearer(head: &Head) -> Option<&str> {
     match head.field("authorization")?.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
         // Another scheme is no credential of ours; with tokens the caller hears that one is missing.

@@ -207,6 +207,33 @@ fn pages_of_any_origin_may_use_what_needs_no_proof() {
 }
 
 #[test]
+fn a_client_whose_token_has_ended_hears_so_whoever_else_tries_some() {
+    let house = plan().start();
+    let client = public(&house);
+    let given = login(&client);
+    let mut kept: serde_json::Value =
+        serde_json::from_str(&house.scratch.read("tokens.json")).unwrap();
+    kept["grants"][0]["access"][0]["until_s"] = 1.into();
+    house.scratch.put("tokens.json", kept.to_string());
+    let ended = client.with_token(given["access_token"].as_str().unwrap());
+    eventually("it has ended", || ended.get("/health").status == 401);
+    let wrong = client.with_token("mcpa_wrong");
+    eventually("the limit is reached", || wrong.get("/health").status == 429);
+    let told = ended.get("/health");
+    assert_eq!(told.status, 401);
+    assert!(told.field("www-authenticate").unwrap().contains("invalid_token"));
+    // It goes on with what it has to refresh.
+    let pairs = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", given["refresh_token"].as_str().unwrap()),
+        ("client_id", given["client_id"].as_str().unwrap()),
+    ];
+    let fresh = client.ask("POST", "/token", FORM, &form(&pairs)).json();
+    let fresh = client.with_token(fresh["access_token"].as_str().unwrap());
+    assert_eq!(fresh.get("/health").status, 200);
+}
+
+#[test]
 fn a_change_by_a_command_is_known_within_a_second() {
     let house = plan().start();
     let client = public(&house);
