@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::document::may_reach;
 use super::uri::Uri;
+use crate::edge::Decoder;
 use crate::worker::{self, Latch, lock};
 
 /// An encrypted connection.
@@ -78,9 +79,9 @@ pub(super) fn fetch(net: &dyn Net, url: &str) -> Result<Fetched, Unreachable> {
     let first = addresses.first().filter(|_| all_public).ok_or(Unreachable::NotPublic)?;
     let address = SocketAddr::new(*first, 443);
     let mut channel = net.connect(address, uri.host, until).map_err(Unreachable::Failed)?;
-    // HTTP/1.0: the answer ends where the connection does, and is not cut into chunks.
+    // The answer ends where the connection does. Not HTTP/1.0, which some proxies refuse (426).
     let request = format!(
-        "GET {} HTTP/1.0\r\nHost: {}\r\nAccept: application/json\r\n\
+        "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n\
          User-Agent: local-llm-mcp\r\nConnection: close\r\n\r\n",
         uri.rest, uri.host
     );
@@ -96,7 +97,7 @@ pub(super) fn fetch(net: &dyn Net, url: &str) -> Result<Fetched, Unreachable> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
             Err(error) => return Err(Unreachable::Failed(error)),
         }
-        if answer.len() > HEAD_BYTES_MAX + DOCUMENT_BYTES_MAX {
+        if answer.len() > HEAD_BYTES_MAX + 2 * DOCUMENT_BYTES_MAX {
             return Err(Unreachable::Answer("its document is too long"));
         }
     }
@@ -121,11 +122,20 @@ fn document(answer: &[u8]) -> Result<Fetched, Unreachable> {
     if !is_json {
         return Err(Unreachable::Answer("its answer is not JSON"));
     }
-    let body = answer.get(length..).unwrap_or_default();
+    let mut body = answer.get(length..).unwrap_or_default().to_vec();
+    let coding = "transfer-encoding";
+    if let Some(coding) = response.headers.iter().find(|it| it.name.eq_ignore_ascii_case(coding)) {
+        let (chunks, mut decoder) = (std::mem::take(&mut body), Decoder::new());
+        let decoded = decoder.feed(&chunks, &mut body, DOCUMENT_BYTES_MAX);
+        if !coding.value.eq_ignore_ascii_case(b"chunked") || decoded.is_err() || !decoder.is_done()
+        {
+            return Err(Unreachable::Answer("its answer is not HTTP, or too long"));
+        }
+    }
     if body.len() > DOCUMENT_BYTES_MAX {
         return Err(Unreachable::Answer("its document is too long"));
     }
-    Ok(Fetched { body: body.to_vec(), keep_s: keep_s(response.headers) })
+    Ok(Fetched { body, keep_s: keep_s(response.headers) })
 }
 
 /// What an answer says about how long it may be kept (RFC 9111, section 5.2.2), a day at most.

@@ -72,6 +72,25 @@ fn answer() -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{body}")
 }
 
+/// The same answer in chunks of so many bytes.
+fn in_chunks(answer: &str, bytes: usize) -> String {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let chunks = body
+        .as_bytes()
+        .chunks(bytes)
+        .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap()));
+    let chunks: String = chunks.collect();
+    format!("{head}\r\nTransfer-Encoding: {CODING}\r\n\r\n{chunks}0\r\n\r\n")
+}
+
+const CODING: &str = "chunked";
+
+/// A document of 5 KiB and one byte.
+fn long() -> String {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+    format!("{head}{}", " ".repeat(5 * 1024 + 1))
+}
+
 /// What the owner sees after his proof, with a server of one connection at the other end.
 fn shown(config: &Arc<ServerConfig>, act: Act) -> Answer {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -93,8 +112,9 @@ fn shown(config: &Arc<ServerConfig>, act: Act) -> Answer {
                 }
             }
             let head = String::from_utf8(head).unwrap();
-            assert!(head.starts_with("GET /oauth/client.json HTTP/1.0\r\n"), "{head}");
+            assert!(head.starts_with("GET /oauth/client.json HTTP/1.1\r\n"), "{head}");
             assert!(head.contains("\r\nHost: client.example\r\n"), "{head}");
+            assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
             act(tls);
         });
         let page = bench.page(DOCUMENT, CALLBACK, &[]);
@@ -130,12 +150,17 @@ fn a_document_is_fetched_over_real_sockets_with_the_systems_authorities() {
     assert!(farewell.status == 200 && farewell.body.contains("Far away"), "{farewell:?}");
     let without = shown(&config, |tls| tell(tls, &answer()));
     assert!(without.status == 200 && without.body.contains("Far away"), "{without:?}");
+    let chunked = shown(&config, |tls| tell(tls, &in_chunks(&answer(), 7)));
+    assert!(chunked.status == 200 && chunked.body.contains("Far away"), "{chunked:?}");
 
     let begun = Instant::now();
     for (page, words) in [
         (shown(&config, |tls| tell(tls, &answer()[..90])), "not valid"),
         (shown(&config, |tls| tell(tls, "HTTP/1.1 200 OK\r\n")), "not HTTP"),
         (shown(&config, |tls| drop(tls)), "not HTTP"),
+        (shown(&config, |tls| tell(tls, in_chunks(&answer(), 9).trim_end())), "not HTTP"),
+        (shown(&config, |tls| tell(tls, &in_chunks(&long(), 1000))), "too long"),
+        (shown(&config, |tls| tell(tls, &in_chunks(&answer(), 9).replace(CODING, "gzip"))), "HTTP"),
         // It is hung up on meanwhile.
         (shown(&config, |mut tls| drop(tls.write_all(&[b'x'; 1 << 20]))), "too long"),
         (shown(&certificate("client.example").1, |tls| drop(tls)), "certificate"),
