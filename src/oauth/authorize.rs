@@ -146,7 +146,8 @@ impl Oauth {
         let client = match self.documents.get(id, now_s).filter(fits) {
             Some(client) => client,
             None => {
-                let fetched = fetch(&*self.ground.net, id).map_err(|error| {
+                let interfaces = self.ground.interfaces.current();
+                let fetched = fetch(&*self.ground.net, &interfaces, id).map_err(|error| {
                     format!("the client's own description cannot be read: {error}")
                 })?;
                 let client = document::read(id, &fetched.body)

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::client::{CLAUDE_REDIRECTS, Client, Secret, printable};
 use super::uri::{Uri, is_redirect};
-use crate::auth::is_globally_routable;
+use crate::auth::{Interface, is_globally_routable, is_home_peer};
 use crate::worker::lock;
 
 /// A client whose document is known here, by its exact address.
@@ -35,9 +35,9 @@ pub(super) fn is_address(id: &str) -> bool {
         && !uri.rest.split('/').any(|segment| [".", ".."].contains(&segment))
 }
 
-/// Whether a document may be fetched from an address: only from what the whole internet reaches,
-/// since a stranger names it.
-pub(super) fn may_reach(address: IpAddr) -> bool {
+/// Whether a document may be fetched from an address: only from what the whole internet reaches and
+/// that is not at home, since a stranger names it.
+pub(super) fn may_reach(address: IpAddr, interfaces: &[Interface]) -> bool {
     let tunnel = |address: std::net::Ipv6Addr| {
         // Addresses that carry another one: Teredo and its kin (2001::/23), 6to4.
         let [a, b, ..] = address.segments();
@@ -45,7 +45,7 @@ pub(super) fn may_reach(address: IpAddr) -> bool {
     };
     match address.to_canonical() {
         IpAddr::V6(v6) if tunnel(v6) => false,
-        other => is_globally_routable(other),
+        other => is_globally_routable(other) && !is_home_peer(other, interfaces),
     }
 }
 
@@ -164,10 +164,25 @@ mod tests {
             "2001:db8::1",
             "ff02::1",
         ] {
-            assert!(!may_reach(address.parse().unwrap()), "{address}");
+            assert!(!may_reach(address.parse().unwrap(), &[]), "{address}");
         }
         for address in ["8.8.8.8", "160.79.104.10", "2606:4700::1", "::ffff:8.8.8.8"] {
-            assert!(may_reach(address.parse().unwrap()), "{address}");
+            assert!(may_reach(address.parse().unwrap(), &[]), "{address}");
+        }
+        // This machine itself, and the house in a provider's network of IPv6.
+        let own = |address: &str, prefix_bits| Interface {
+            address: address.parse().unwrap(),
+            prefix_bits,
+        };
+        let own = [own("8.8.8.8", 24), own("2a02:8070:1:2::5", 64)];
+        for (address, may) in [
+            ("8.8.8.8", false),
+            ("8.8.8.9", true),
+            ("2a02:8070:1:2::5", false),
+            ("2a02:8070:1:2::77", false),
+            ("2a02:8070:1:3::77", true),
+        ] {
+            assert_eq!(may_reach(address.parse().unwrap(), &own), may, "{address}");
         }
     }
 

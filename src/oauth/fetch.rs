@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::document::may_reach;
 use super::uri::Uri;
+use crate::auth::Interface;
 use crate::edge::Decoder;
 use crate::worker::{self, Latch, lock};
 
@@ -70,12 +71,16 @@ pub(super) struct Fetched {
 
 /// The document at an address that [`super::document::is_address`].
 /// Errors: [`Unreachable`].
-pub(super) fn fetch(net: &dyn Net, url: &str) -> Result<Fetched, Unreachable> {
+pub(super) fn fetch(
+    net: &dyn Net,
+    interfaces: &[Interface],
+    url: &str,
+) -> Result<Fetched, Unreachable> {
     let uri = Uri::parse(url).ok_or(Unreachable::Answer("its address is none"))?;
     let until = Instant::now() + FETCH_LIMIT;
     let addresses = net.resolve(uri.host, until).map_err(Unreachable::Failed)?;
     // One private address among public ones is how a name is made to lead home later.
-    let all_public = addresses.iter().all(|address| may_reach(*address));
+    let all_public = addresses.iter().all(|address| may_reach(*address, interfaces));
     let first = addresses.first().filter(|_| all_public).ok_or(Unreachable::NotPublic)?;
     let address = SocketAddr::new(*first, 443);
     let mut channel = net.connect(address, uri.host, until).map_err(Unreachable::Failed)?;
@@ -299,5 +304,32 @@ mod tests {
         }
         let found = net.resolve("localhost", until).unwrap();
         assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
+    }
+
+    /// Every name leads to this address, which nobody may reach.
+    struct Leads(IpAddr);
+
+    impl Net for Leads {
+        fn resolve(&self, _: &str, _: Instant) -> io::Result<Vec<IpAddr>> {
+            Ok(vec![self.0])
+        }
+
+        fn connect(&self, _: SocketAddr, _: &str, _: Instant) -> io::Result<Box<dyn Channel>> {
+            panic!("{} is at home", self.0);
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_home_is_not_followed() {
+        let interface = |address: &str, prefix_bits| Interface {
+            address: address.parse().unwrap(),
+            prefix_bits,
+        };
+        let interfaces = [interface("2a02:8070:1:2::5", 64), interface("8.8.8.8", 32)];
+        for home in ["192.168.1.1", "8.8.8.8", "2a02:8070:1:2::77"] {
+            let net = Leads(home.parse().unwrap());
+            let fetched = fetch(&net, &interfaces, "https://client.example/a");
+            assert!(matches!(fetched, Err(Unreachable::NotPublic)), "{home}");
+        }
     }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::auth::{Authenticator, Clock, Deed, Lifetimes, Throttle};
+use crate::auth::{Authenticator, Clock, Deed, Interfaces, Lifetimes, Throttle};
 use crate::edge::{Access, Exchange, Handler, Head, HeaderText, Method, Reply, Route, Site};
 use crate::seal::Seal;
 
@@ -68,6 +68,8 @@ pub struct OauthGround {
     pub sites: Vec<Arc<Site>>,
     /// How documents of clients are reached.
     pub net: Arc<dyn Net>,
+    /// Where no document is fetched from besides.
+    pub interfaces: Arc<Interfaces>,
     /// Says something to the owner where the server runs.
     pub say: Arc<dyn Fn(&str) + Send + Sync>,
     /// The time.

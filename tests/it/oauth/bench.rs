@@ -197,6 +197,7 @@ impl Bench {
             seal: Arc::new(Seal::open(scratch.path()).unwrap()),
             sites: sites.clone(),
             net: wide,
+            interfaces: Arc::default(),
             say: Arc::new(move |text| say.lock().unwrap().push_str(text)),
             clock: tell,
         };

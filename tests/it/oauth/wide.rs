@@ -157,14 +157,14 @@ fn a_document_is_fetched_over_real_sockets_with_the_systems_authorities() {
     for (page, words) in [
         (shown(&config, |tls| tell(tls, &answer()[..90])), "not valid"),
         (shown(&config, |tls| tell(tls, "HTTP/1.1 200 OK\r\n")), "not HTTP"),
-        (shown(&config, |tls| drop(tls)), "not HTTP"),
+        (shown(&config, drop), "not HTTP"),
         (shown(&config, |tls| tell(tls, in_chunks(&answer(), 9).trim_end())), "not HTTP"),
         (shown(&config, |tls| tell(tls, &in_chunks(&long(), 1000))), "too long"),
         (shown(&config, |tls| tell(tls, &in_chunks(&answer(), 9).replace(CODING, "gzip"))), "HTTP"),
         // It is hung up on meanwhile.
         (shown(&config, |mut tls| drop(tls.write_all(&[b'x'; 1 << 20]))), "too long"),
-        (shown(&certificate("client.example").1, |tls| drop(tls)), "certificate"),
-        (shown(&certificate("other.example").1, |tls| drop(tls)), "certificate"),
+        (shown(&certificate("client.example").1, drop), "certificate"),
+        (shown(&certificate("other.example").1, drop), "certificate"),
     ] {
         assert!(page.status == 400 && page.body.contains(words), "{words}: {page:?}");
     }
