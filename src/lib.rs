@@ -92,7 +92,7 @@
 //! - `command` uses `config`, `auth`, `cert`, `oauth` and `tools`; `config` uses `auth`, for what
 //!   counts as home, and `near`.
 //! - `transport` uses `edge`, `session`, `mcp`, `observe`, `worker`, `chime` and `cancel`.
-//! - `oauth` uses `edge`, `auth` and `seal`.
+//! - `oauth` uses `edge`, `auth`, `seal` and `worker`.
 //! - `edge` uses `auth`, `observe`, `worker`, `chime` and `cancel`.
 //! - `session` uses `mcp`, `auth`, `seal`, `files` and `cancel`.
 //! - `tools` uses `mcp`, `upstream`, `near` and `cancel`.

@@ -1,11 +1,13 @@
 //! How often an address may do what strangers may do. A fixed table: a flood from many addresses
 //! costs no memory; two that fall into one place share its counts, which only makes them stricter.
+//! Addresses at home have places of their own, or a flood from many would fill those too.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Mutex;
 
+use super::home::is_home_peer;
 use crate::worker::lock;
 
 /// What is counted.
@@ -73,7 +75,7 @@ impl Throttle {
     /// Nobody has done anything yet.
     #[must_use]
     pub fn new() -> Self {
-        let slots = Mutex::new(vec![[Count::default(); DEEDS]; SLOTS]);
+        let slots = Mutex::new(vec![[Count::default(); DEEDS]; HOME + WIDE]);
         Self { hasher: RandomState::new(), slots }
     }
 
@@ -97,9 +99,11 @@ impl Throttle {
     }
 
     fn with<T>(&self, who: IpAddr, deed: Deed, what: impl FnOnce(&mut Count) -> T) -> Option<T> {
-        let place = usize::try_from(self.hasher.hash_one(network(who)) % SLOTS as u64);
+        let who = network(who);
+        let (first, count) = if is_home_peer(who, &[]) { (0, HOME) } else { (HOME, WIDE) };
+        let place = usize::try_from(self.hasher.hash_one(who) % count as u64);
         let mut slots = lock(&self.slots);
-        let slot = place.ok().and_then(|place| slots.get_mut(place));
+        let slot = place.ok().and_then(|place| slots.get_mut(first + place));
         slot.and_then(|slot| slot.get_mut(deed as usize)).map(what)
     }
 }
@@ -147,8 +151,9 @@ fn network(who: IpAddr) -> IpAddr {
 }
 
 const DEEDS: usize = Deed::Code as usize + 1;
-/// 24 KiB in all; a household and its attackers have fewer addresses at a time.
-const SLOTS: usize = 512;
+/// 30 KiB in all; a household and its attackers have fewer addresses at a time.
+const HOME: usize = 128;
+const WIDE: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -175,5 +180,22 @@ mod tests {
         assert!(throttle.take(neighbor, Deed::Proof, 1000).is_err(), "of the same network");
         throttle.forget(Deed::Proof);
         assert_eq!(throttle.take(neighbor, Deed::Proof, 1000), Ok(()));
+    }
+    #[test]
+    fn strangers_from_everywhere_fill_no_place_of_the_house() {
+        let throttle = Throttle::new();
+        let stranger =
+            |number: u32| IpAddr::from((u128::from(0x2a02_0000 + number) << 96).to_be_bytes());
+        for number in 0..200_000 {
+            throttle.take(stranger(number), Deed::Register, 1000).unwrap_or_default();
+        }
+        assert!(throttle.take(stranger(200_000), Deed::Register, 1000).is_err());
+        for home in ["127.0.0.1", "192.168.1.9", "100.64.1.1", "fd00::9", "fe80::9"] {
+            assert_eq!(
+                throttle.take(home.parse().unwrap(), Deed::Register, 1000),
+                Ok(()),
+                "{home}"
+            );
+        }
     }
 }

@@ -7,9 +7,10 @@ pub struct Limits {
     /// ends of the Unix connection, an upstream's), and 4,096 threads are what a small machine
     /// carries.
     pub connections_max: usize,
-    /// Connections of one peer address, so that one machine cannot take all of them.
+    /// Connections of one peer address, so that one machine cannot take all of them; a proxy of the
+    /// owner's may.
     pub connections_per_address_max: usize,
-    /// The same for loopback: a local proxy or test speaks for many.
+    /// The same for loopback: a local tunnel or test speaks for many.
     pub connections_per_loopback_max: usize,
     /// A request head. Real ones are under 4 KiB; browsers with cookies need a little more.
     pub head_bytes_max: usize,

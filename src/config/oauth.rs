@@ -64,6 +64,18 @@ pub(super) fn check(place: &Place<'_>) -> Result<(), ConfigError> {
             format!("type --public-url {}", url.replacen("http", "https", 1)),
         ));
     }
+    if let Some((one, other)) = at_one_host(place.urls) {
+        return Err(ConfigError::conflict(
+            format!(
+                "OAuth tells public URLs apart by their Host, and {}{} and {}{} have the same",
+                one.origin(),
+                one.path,
+                other.origin(),
+                other.path
+            ),
+            "leave one of them out, or give it another name or port",
+        ));
+    }
     let plain = place.listeners.iter().any(|listener| listener.scheme == Scheme::Http);
     if plain && !place.host.is_loopback() && place.proxies.is_empty() {
         return Err(ConfigError::conflict(
@@ -73,6 +85,19 @@ pub(super) fn check(place: &Place<'_>) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+/// Two public URLs that a request cannot be told to be for one of: a proxy may strip their paths.
+fn at_one_host(urls: &[Url]) -> Option<(&Url, &Url)> {
+    fn host(url: &Url) -> (&str, Option<u16>) {
+        let own = if url.scheme == Scheme::Https { 443 } else { 80 };
+        (&url.host, url.port.filter(|port| *port != own))
+    }
+    urls.iter().enumerate().find_map(|(place, one)| {
+        let differ = |other: &&Url| (one.scheme, &one.path) != (other.scheme, &other.path);
+        let mut others = urls.iter().skip(place + 1);
+        others.find(|other| host(other) == host(one) && differ(other)).map(|other| (one, other))
+    })
 }
 
 fn proof(given: &Given) -> Result<Proof, ConfigError> {

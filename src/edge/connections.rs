@@ -109,8 +109,14 @@ impl Connections {
         );
     }
 
-    /// Takes a connection in.
-    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>, address: IpAddr) -> Entered {
+    /// Takes a connection in. A proxy of the owner's, which speaks for everybody, may have as many as
+    /// there are.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        socket: &Arc<TcpStream>,
+        address: IpAddr,
+        is_proxy: bool,
+    ) -> Entered {
         let mut entries = lock(&self.entries);
         // Asked under the lock: `begin_close` sees the entry, or this sees that it has begun.
         if self.is_closing() {
@@ -122,7 +128,8 @@ impl Connections {
             self.per_address_max
         };
         let counts = |entry: &&Entry| entry.address == address && entry.state != State::Ended;
-        if entries.values().filter(counts).count() >= max
+        if !is_proxy
+            && entries.values().filter(counts).count() >= max
             && !self.evict(&mut entries, Some(address), "connections_per_address_max")
         {
             return Entered::AddressFull;

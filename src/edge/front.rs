@@ -12,7 +12,7 @@ use super::budget::Budget;
 use super::connections::{Connections, Place};
 use super::cors::Grant;
 use super::error::Refusal;
-use super::gate::{Access, Admission, Policy, admit_head};
+use super::gate::{Access, Admission, Policy, admit_head, bearer};
 use super::head::{self, Head, Method};
 use super::http::House;
 use super::reply::{self, Awaiting};
@@ -189,7 +189,7 @@ impl Connection {
         self.client = front.policy.client(&head, peer.ip());
         let admission = match admission {
             Ok(admission) => admission,
-            Err(refusal) => return self.refuse(&head, &self.counted(refusal), begun),
+            Err(refusal) => return self.refuse(&head, &self.counted(refusal, &head), begun),
         };
         if head.method == Method::Options {
             return self.options(&head, &admission, begun);
@@ -290,9 +290,10 @@ impl Connection {
     }
 
     /// Whoever tries tokens is told to wait after a while; real clients that were revoked ask again
-    /// a few times.
-    fn counted(&self, refusal: Refusal) -> Refusal {
-        if !matches!(refusal, Refusal::TokenInvalid(_)) {
+    /// a few times. One whose token has ended has to hear that, whoever else tries some from there.
+    fn counted(&self, refusal: Refusal, head: &Head) -> Refusal {
+        let ended = |token| self.front.policy.authenticator.issued(token);
+        if !matches!(refusal, Refusal::TokenInvalid(_)) || bearer(head).is_some_and(ended) {
             return refusal;
         }
         let taken = self.front.throttle.take(self.client, Deed::WrongBearer, system_now_s());

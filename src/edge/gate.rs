@@ -120,7 +120,7 @@ impl Policy {
     }
 
     /// Whether this is the address of a proxy that the owner named.
-    fn is_proxy(&self, address: IpAddr) -> bool {
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.proxies.iter().any(|proxy| proxy.to_canonical() == address)
     }
@@ -250,7 +250,7 @@ fn has_token_in_query(head: &Head) -> bool {
 }
 
 /// RFC 6750, section 2.1; the scheme's case does not matter. A token in the query is never taken.
-fn bearer(head: &Head) -> Option<&str> {
+pub(super) fn bearer(head: &Head) -> Option<&str> {
     match head.field("authorization")?.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
         // Another scheme is no credential of ours; with tokens the caller hears that one is missing.

@@ -292,7 +292,8 @@ impl Accept {
             return;
         }
         let socket = Arc::new(socket);
-        let place = match self.front.connections.enter(&socket, peer.ip()) {
+        let is_proxy = self.front.policy.is_proxy(peer.ip());
+        let place = match self.front.connections.enter(&socket, peer.ip(), is_proxy) {
             Entered::In(place) => place,
             Entered::AddressFull => {
                 let address = peer.ip().to_canonical();

@@ -55,6 +55,11 @@ impl Oauth {
     pub(super) fn decide(&self, asked: &Asked<'_>) -> Reply {
         const STALE: &str =
             "this page is too old or was answered before: begin again in the client";
+        // Other pages that the owner allows may use the server, but not speak for him.
+        let foreign = |origin: &str| !origin.eq_ignore_ascii_case(asked.site.origin());
+        if asked.head.field("origin").is_some_and(foreign) {
+            return page::wrong(403, "access_denied", "this takes the form of its own page alone");
+        }
         if !has_media_type(asked.head, FORM) {
             return page::wrong(415, "invalid_request", "this takes the form of the page alone");
         }
@@ -85,6 +90,9 @@ impl Oauth {
             }
             if login.stage == Stage::Unread {
                 return match self.read_document(&mut login) {
+                    Ok(()) if !self.spent.prove(&login, self.now_s()) => {
+                        page::wrong(400, "invalid_request", STALE)
+                    }
                     Ok(()) => self.show(200, &login, Note::None),
                     Err(what) => {
                         log::warn!("oauth={} {}: {what}", login.short(), login.client_id);
@@ -93,7 +101,7 @@ impl Oauth {
                 };
             }
         }
-        if !self.spent.spend(&login, self.now_s()) {
+        if !self.spent.spend(&login, true, self.now_s()) {
             return page::wrong(400, "invalid_request", STALE);
         }
         self.allowed(asked, &login)
@@ -120,7 +128,7 @@ impl Oauth {
 
     fn denied(&self, asked: &Asked<'_>, login: &Login) -> Reply {
         log::info!("oauth={} denied {:?}", login.short(), login.name);
-        if !self.spent.spend(login, self.now_s()) {
+        if !self.spent.spend(login, false, self.now_s()) {
             return page::wrong(400, "invalid_request", "this page was answered before");
         }
         if login.stage == Stage::Unread {
@@ -130,13 +138,25 @@ impl Oauth {
         found(&login.answer("error", "access_denied", asked.site.base()))
     }
 
-    /// Reads the client's document, now that it is the owner who has it read.
+    /// Reads the client's document, now that it is the owner who has it read. One that is kept and
+    /// does not name the address may have been changed since.
     fn read_document(&self, login: &mut Login) -> Result<(), String> {
-        let body = fetch(&*self.ground.net, &login.client_id)
-            .map_err(|error| format!("the client's own description cannot be read: {error}"))?;
-        let client = document::read(&login.client_id, &body)
-            .ok_or("the client's own description is not valid")?;
-        if !client.redirects_to(&login.redirect_uri) {
+        let (id, now_s) = (login.client_id.as_str(), self.now_s());
+        let fits = |client: &Client| client.redirects_to(&login.redirect_uri);
+        let client = match self.documents.get(id, now_s).filter(fits) {
+            Some(client) => client,
+            None => {
+                let interfaces = self.ground.interfaces.current();
+                let fetched = fetch(&*self.ground.net, &interfaces, id).map_err(|error| {
+                    format!("the client's own description cannot be read: {error}")
+                })?;
+                let client = document::read(id, &fetched.body)
+                    .ok_or("the client's own description is not valid")?;
+                self.documents.keep(id, &client, fetched.keep_s, now_s);
+                client
+            }
+        };
+        if !fits(&client) {
             return Err("the client's own description does not name this address".to_owned());
         }
         login.name = client.name;

@@ -3,12 +3,14 @@
 //! has to be fetched.
 
 use std::net::IpAddr;
+use std::sync::Mutex;
 
 use serde::Deserialize;
 
 use super::client::{CLAUDE_REDIRECTS, Client, Secret, printable};
 use super::uri::{Uri, is_redirect};
-use crate::auth::is_globally_routable;
+use crate::auth::{Interface, is_globally_routable, is_home_peer};
+use crate::worker::lock;
 
 /// A client whose document is known here, by its exact address.
 pub(super) fn pinned(id: &str) -> Option<Client> {
@@ -33,9 +35,9 @@ pub(super) fn is_address(id: &str) -> bool {
         && !uri.rest.split('/').any(|segment| [".", ".."].contains(&segment))
 }
 
-/// Whether a document may be fetched from an address: only from what the whole internet reaches,
-/// since a stranger names it.
-pub(super) fn may_reach(address: IpAddr) -> bool {
+/// Whether a document may be fetched from an address: only from what the whole internet reaches and
+/// that is not at home, since a stranger names it.
+pub(super) fn may_reach(address: IpAddr, interfaces: &[Interface]) -> bool {
     let tunnel = |address: std::net::Ipv6Addr| {
         // Addresses that carry another one: Teredo and its kin (2001::/23), 6to4.
         let [a, b, ..] = address.segments();
@@ -43,7 +45,7 @@ pub(super) fn may_reach(address: IpAddr) -> bool {
     };
     match address.to_canonical() {
         IpAddr::V6(v6) if tunnel(v6) => false,
-        other => is_globally_routable(other),
+        other => is_globally_routable(other) && !is_home_peer(other, interfaces),
     }
 }
 
@@ -59,6 +61,39 @@ pub(super) fn read(id: &str, body: &[u8]) -> Option<Client> {
         redirect_uris: document.redirect_uris,
         secret: Secret::None,
     })
+}
+
+/// Documents that were read for the owner, in the order in which they came: for strangers nothing
+/// is read, so they put nothing in.
+#[derive(Debug, Default)]
+pub(super) struct Documents(Mutex<Vec<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    id: String,
+    client: Client,
+    until_s: i64,
+}
+
+impl Documents {
+    pub(super) fn get(&self, id: &str, now_s: i64) -> Option<Client> {
+        let documents = lock(&self.0);
+        let kept = documents.iter().find(|kept| kept.id == id && kept.until_s > now_s)?;
+        Some(kept.client.clone())
+    }
+
+    /// Keeps one for some seconds; the one before goes in any case.
+    pub(super) fn keep(&self, id: &str, client: &Client, keep_s: i64, now_s: i64) {
+        let mut documents = lock(&self.0);
+        documents.retain(|kept| kept.until_s > now_s && kept.id != id);
+        if documents.len() >= DOCUMENTS_MAX {
+            documents.remove(0);
+        }
+        if keep_s > 0 {
+            let (id, client) = (id.to_owned(), client.clone());
+            documents.push(Kept { id, client, until_s: now_s + keep_s });
+        }
+    }
 }
 
 /// What is read of it. How it would prove itself does not matter: nobody can but with PKCE.
@@ -96,6 +131,8 @@ const PINNED: [Pinned; 4] = [
     ),
 ];
 const REDIRECTS_MAX: usize = 16;
+/// Of at most 5 KiB each. A household has a handful of clients.
+const DOCUMENTS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -127,10 +164,25 @@ mod tests {
             "2001:db8::1",
             "ff02::1",
         ] {
-            assert!(!may_reach(address.parse().unwrap()), "{address}");
+            assert!(!may_reach(address.parse().unwrap(), &[]), "{address}");
         }
         for address in ["8.8.8.8", "160.79.104.10", "2606:4700::1", "::ffff:8.8.8.8"] {
-            assert!(may_reach(address.parse().unwrap()), "{address}");
+            assert!(may_reach(address.parse().unwrap(), &[]), "{address}");
+        }
+        // This machine itself, and the house in a provider's network of IPv6.
+        let own = |address: &str, prefix_bits| Interface {
+            address: address.parse().unwrap(),
+            prefix_bits,
+        };
+        let own = [own("8.8.8.8", 24), own("2a02:8070:1:2::5", 64)];
+        for (address, may) in [
+            ("8.8.8.8", false),
+            ("8.8.8.9", true),
+            ("2a02:8070:1:2::5", false),
+            ("2a02:8070:1:2::77", false),
+            ("2a02:8070:1:3::77", true),
+        ] {
+            assert_eq!(may_reach(address.parse().unwrap(), &own), may, "{address}");
         }
     }
 

@@ -92,35 +92,70 @@ impl Oauth {
         let payload = self.ground.seal.verify(LOGIN, sealed)?;
         let login: Login = serde_json::from_slice(&payload).ok()?;
         let now_s = self.now_s();
-        (login.until_s > now_s && !self.spent.has(&login.nonce, now_s)).then_some(login)
+        (login.until_s > now_s && self.spent.may_answer(&login)).then_some(login)
     }
 }
 
-/// Logins that were answered.
+/// Which logins may be answered still. Whatever is forgotten here has to be proved again.
 #[derive(Debug, Default)]
-pub(super) struct Spent(Mutex<HashMap<String, i64>>);
+pub(super) struct Spent(Mutex<Pages>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    /// Answered ones: whether allowed, and when they end.
+    answered: HashMap<String, (bool, i64)>,
+    /// Those that the owner has proved himself for and that wait for his second answer, with when
+    /// they end.
+    proved: Vec<(String, i64)>,
+}
+
+impl Pages {
+    fn has_proved(&self, login: &Login) -> bool {
+        self.proved.iter().any(|(nonce, _)| *nonce == login.nonce)
+    }
+}
 
 impl Spent {
-    fn has(&self, nonce: &str, now_s: i64) -> bool {
-        lock(&self.0).get(nonce).is_some_and(|until_s| *until_s > now_s)
+    fn may_answer(&self, login: &Login) -> bool {
+        let pages = lock(&self.0);
+        !pages.answered.contains_key(&login.nonce)
+            && (login.stage != Stage::Proved || pages.has_proved(login))
+    }
+
+    /// Notes that the owner has proved himself; `false` when it was answered meanwhile.
+    pub(super) fn prove(&self, login: &Login, now_s: i64) -> bool {
+        let mut pages = lock(&self.0);
+        pages.proved.retain(|(nonce, until_s)| *until_s > now_s && *nonce != login.nonce);
+        if pages.proved.len() >= PROVED_MAX {
+            pages.proved.remove(0);
+        }
+        let fresh = !pages.answered.contains_key(&login.nonce);
+        if fresh {
+            pages.proved.push((login.nonce.clone(), login.until_s));
+        }
+        fresh
     }
 
     /// Notes an answer; `false` when it was answered before.
-    pub(super) fn spend(&self, login: &Login, now_s: i64) -> bool {
-        let mut spent = lock(&self.0);
-        spent.retain(|_, until_s| *until_s > now_s);
-        if spent.len() >= SPENT_MAX {
-            // Refusing needs no proof, so strangers may fill this; an allowed login needs the proof
-            // again.
-            let oldest = spent.iter().min_by_key(|(_, until_s)| **until_s);
+    pub(super) fn spend(&self, login: &Login, allowed: bool, now_s: i64) -> bool {
+        let mut pages = lock(&self.0);
+        pages.answered.retain(|_, (_, until_s)| *until_s > now_s);
+        if pages.answered.len() >= ANSWERED_MAX {
+            // Refusing needs no proof, so strangers may fill this; theirs go first.
+            let oldest = pages.answered.iter().min_by_key(|(_, answer)| **answer);
             let oldest = oldest.map(|(nonce, _)| nonce.clone());
-            oldest.and_then(|nonce| spent.remove(&nonce));
+            oldest.and_then(|nonce| pages.answered.remove(&nonce));
         }
-        spent.insert(login.nonce.clone(), login.until_s).is_none()
+        let proved = pages.has_proved(login);
+        pages.proved.retain(|(nonce, _)| *nonce != login.nonce);
+        let fresh = pages.answered.insert(login.nonce.clone(), (allowed, login.until_s)).is_none();
+        fresh && (proved || login.stage != Stage::Proved)
     }
 }
 
 const LOGIN: &str = "oauth-login";
 /// From the page to its answer: the owner may have to look for the passphrase.
 pub(super) const LOGIN_S_MAX: i64 = 600;
-const SPENT_MAX: usize = 1024;
+const ANSWERED_MAX: usize = 1024;
+/// Only the owner makes them.
+const PROVED_MAX: usize = 64;

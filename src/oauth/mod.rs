@@ -24,11 +24,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::auth::{Authenticator, Clock, Deed, Lifetimes, Throttle};
+use crate::auth::{Authenticator, Clock, Deed, Interfaces, Lifetimes, Throttle};
 use crate::edge::{Access, Exchange, Handler, Head, HeaderText, Method, Reply, Route, Site};
 use crate::seal::Seal;
 
 use codes::Codes;
+use document::Documents;
 use login::Spent;
 use proof::Guard;
 
@@ -67,6 +68,8 @@ pub struct OauthGround {
     pub sites: Vec<Arc<Site>>,
     /// How documents of clients are reached.
     pub net: Arc<dyn Net>,
+    /// Where no document is fetched from besides.
+    pub interfaces: Arc<Interfaces>,
     /// Says something to the owner where the server runs.
     pub say: Arc<dyn Fn(&str) + Send + Sync>,
     /// The time.
@@ -81,6 +84,7 @@ pub struct Oauth {
     guard: Guard,
     codes: Codes,
     spent: Spent,
+    documents: Documents,
 }
 
 /// A request to it.
@@ -155,6 +159,7 @@ impl Oauth {
             guard: Guard::default(),
             codes: Codes::default(),
             spent: Spent::default(),
+            documents: Documents::default(),
         }
     }
 

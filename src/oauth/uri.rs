@@ -65,7 +65,8 @@ impl<'a> Uri<'a> {
             ("https", None) => self.host.to_owned(),
             ("http", _) => format!("{} (this computer)", self.host),
             ("https", Some(port)) => format!("{}:{port}", self.host),
-            (scheme, _) => format!("{scheme}://{}", self.host),
+            // Or `claude.ai://x` would look like a host.
+            (scheme, _) => format!("{scheme}://{} (an app on this computer)", self.host),
         }
     }
 
@@ -171,6 +172,18 @@ mod tests {
         ] {
             let parsed = Uri::parse(uri);
             assert_eq!(parsed.is_some_and(|uri| uri.may_redirect()), may, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_whether_a_code_stays_on_the_computer() {
+        for (uri, shown) in [
+            ("https://claude.ai/cb", "claude.ai"),
+            ("https://claude.ai:8443/cb", "claude.ai:8443"),
+            ("http://localhost:3335/cb", "localhost (this computer)"),
+            ("claude.ai://cb/x", "claude.ai://cb (an app on this computer)"),
+        ] {
+            assert_eq!(Uri::parse(uri).unwrap().shown(), shown);
         }
     }
 

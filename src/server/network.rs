@@ -70,7 +70,7 @@ impl Network {
         let (listening, bound) = listen(config, certificates.as_ref())?;
         let Ground { house, fleet, seal, kept } = ground;
         let sites = sites(config);
-        let oauth = oauth(config, &sites, &authenticator, &seal);
+        let oauth = oauth(config, &sites, &authenticator, &seal, &interfaces);
         let limits = &config.limits;
         let registry = Arc::new(Registry::new(session_limits(limits)));
         let ended = EndedIds::open(
@@ -178,6 +178,7 @@ fn oauth(
     sites: &[Arc<Site>],
     authenticator: &Arc<Authenticator>,
     seal: &Arc<Seal>,
+    interfaces: &Arc<Interfaces>,
 ) -> Option<Arc<Oauth>> {
     let wanted = config.oauth?;
     let settings = OauthSettings {
@@ -192,7 +193,8 @@ fn oauth(
         authenticator: Arc::clone(authenticator),
         seal: Arc::clone(seal),
         sites: sites.to_vec(),
-        net: Arc::new(WideNet),
+        net: Arc::new(WideNet::default()),
+        interfaces: Arc::clone(interfaces),
         say: Arc::new(say),
         clock: Arc::new(system_now_s),
     };

@@ -16,8 +16,9 @@ const ARROWS: [(&str, &[&str]); 14] = [
     // Only what is a home address and a local name, to refuse contradictory settings.
     ("config", &["auth", "near"]),
     ("transport", &["cancel", "chime", "edge", "mcp", "observe", "session", "worker"]),
-    // A handler of the edge's, as `transport` is: routes in, replies out.
-    ("oauth", &["auth", "edge", "seal"]),
+    // A handler of the edge's, as `transport` is: routes in, replies out. A name is resolved on a
+    // thread, so that a document has a limit.
+    ("oauth", &["auth", "edge", "seal", "worker"]),
     ("edge", &["auth", "cancel", "chime", "observe", "worker"]),
     ("session", &["auth", "cancel", "files", "mcp", "seal"]),
     ("tools", &["cancel", "mcp", "near", "upstream"]),

@@ -21,6 +21,25 @@ fn both_transports_reach_the_same_sessions() {
 }
 
 #[test]
+fn a_proxy_may_have_as_many_connections_as_there_are() {
+    const TOKEN: &str = "0123456789abcdef";
+    let plan = || {
+        let plan = Plan::new().set("MCP_TOKEN", TOKEN);
+        plan.limits(|limits| limits.connections_per_loopback_max = 2)
+    };
+    for (plan, streams) in [(plan(), 2), (plan().set("MCP_TRUSTED_PROXY", "127.0.0.1"), 4)] {
+        let house = plan.start();
+        let client = house.client().with_token(TOKEN).with_field("X-Forwarded-For", "192.0.2.1");
+        let open: Vec<_> = (0..streams).map(|_| client.stream("GET", "/sse", "", "")).collect();
+        assert!(open.iter().all(|stream| stream.head.status == 200));
+        // All of them are at work, so that none makes room.
+        let mut more = client.connect();
+        drop(more.try_send(&client.request("GET", "/health", "", "")));
+        assert_eq!(more.try_head().is_some(), streams == 4);
+    }
+}
+
+#[test]
 fn a_renewed_certificate_is_served_without_dropping_a_stream() {
     let plan = Plan::https();
     let (old, new) = (pair(), pair());

@@ -6,6 +6,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +16,7 @@ use local_llm_mcp::auth::{
 };
 use local_llm_mcp::edge::{Access, Cors, Policy, Reply, Route, Site, admit_head, parse};
 use local_llm_mcp::oauth::{
-    Asked, Channel, Net, Oauth, OauthGround, OauthSettings, Proof, oauth_routes,
+    Asked, Channel, Net, Oauth, OauthGround, OauthSettings, Proof, WideNet, oauth_routes,
 };
 use local_llm_mcp::seal::Seal;
 use serde_json::{Value, json};
@@ -44,6 +45,7 @@ pub(super) struct Bench {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    pub(super) content_type: &'static str,
     pub(super) body: String,
     fields: Vec<(String, String)>,
 }
@@ -53,6 +55,7 @@ impl Answer {
         let fields = reply.fields.iter();
         Self {
             status: reply.status,
+            content_type: reply.content_type,
             body: String::from_utf8(reply.body.clone()).unwrap(),
             fields: fields
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.as_str().to_owned()))
@@ -74,10 +77,16 @@ impl Answer {
 
     /// A parameter of where it redirects to, decoded.
     pub(super) fn sent(&self, name: &str) -> Option<String> {
-        let location = self.field("location")?;
-        let query = location.split_once('?')?.1;
-        let mut found = query.split('&').filter_map(|pair| pair.split_once('='));
-        found.find(|(known, _)| *known == name).map(|(_, value)| unescape(value))
+        self.sent_all(name).pop()
+    }
+
+    /// The same, as often as it is there.
+    pub(super) fn sent_all(&self, name: &str) -> Vec<String> {
+        let query = self.field("location").and_then(|location| location.split_once('?'));
+        let pairs = query.map(|(_, query)| query.split('&')).into_iter().flatten();
+        let named =
+            pairs.filter_map(|pair| pair.split_once('=').filter(|(known, _)| *known == name));
+        named.map(|(_, value)| unescape(value)).collect()
     }
 
     /// What the page's form carries.
@@ -188,6 +197,7 @@ impl Bench {
             seal: Arc::new(Seal::open(scratch.path()).unwrap()),
             sites: sites.clone(),
             net: wide,
+            interfaces: Arc::default(),
             say: Arc::new(move |text| say.lock().unwrap().push_str(text)),
             clock: tell,
         };
@@ -352,6 +362,8 @@ pub(super) struct TestNet {
     answers: Mutex<HashMap<String, Vec<u8>>>,
     pub(super) resolved: AtomicUsize,
     pub(super) connected: AtomicUsize,
+    /// Where every name really leads, by the way that the program goes.
+    pub(super) wide: OnceLock<(WideNet, SocketAddr)>,
 }
 
 impl TestNet {
@@ -367,15 +379,25 @@ impl TestNet {
 }
 
 impl Net for TestNet {
-    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+    fn resolve(&self, host: &str, until: Instant) -> io::Result<Vec<IpAddr>> {
+        assert!(until <= Instant::now() + Duration::from_secs(5), "5 s in all");
         self.resolved.fetch_add(1, Ordering::Relaxed);
         let found = self.names.lock().unwrap().get(host).cloned();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn connect(&self, address: SocketAddr, host: &str) -> io::Result<Box<dyn Channel>> {
+    fn connect(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        until: Instant,
+    ) -> io::Result<Box<dyn Channel>> {
+        assert!(until <= Instant::now() + Duration::from_secs(5), "5 s in all");
         self.connected.fetch_add(1, Ordering::Relaxed);
         assert_eq!(address.port(), 443);
+        if let Some((wide, real)) = self.wide.get() {
+            return wide.connect(*real, host, until);
+        }
         let answer = self.answers.lock().unwrap().get(host).cloned().unwrap();
         if answer == b"slow" {
             return Err(io::ErrorKind::TimedOut.into());

@@ -42,6 +42,13 @@ fn discover(bench: &Bench, resource: &str) -> Value {
     server
 }
 
+/// Id and secret in a field of the request.
+fn basic(id: &str, secret: &str) -> String {
+    use base64::Engine;
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{id}:{secret}"));
+    format!("Authorization: Basic {pair}\r\n")
+}
+
 #[test]
 fn hosted_claude_logs_in_with_a_registration_of_its_own_and_goes_on() {
     let bench = Bench::new();
@@ -133,14 +140,7 @@ fn a_client_made_by_the_owner_shows_its_secret_in_either_way() {
     let bench = Bench::new();
     let store = local_llm_mcp::auth::Store::new(bench.scratch.path());
     let (id, secret) = store.add_client("claude", vec![CALLBACK.to_owned()], 0).unwrap();
-    let basic = |secret: &str| {
-        use base64::Engine;
-        let pair = format!("{id}:{secret}");
-        format!(
-            "{FORM}Authorization: Basic {}\r\n",
-            base64::engine::general_purpose::STANDARD.encode(pair)
-        )
-    };
+    let basic = |secret: &str| format!("{FORM}{}", basic(&id, secret));
     let exchange = |fields: &str, code: &str| {
         let pairs = [
             ("grant_type", "authorization_code"),
@@ -222,16 +222,83 @@ fn statement_23_a_foreign_bearer_is_ignored_where_none_is_needed() {
     Tokens::of(&bench.send("POST", "/token", &format!("{FORM}{foreign}"), &form(&pairs)));
 }
 
+/// Every requirement of the suite's `authorization-server-metadata-endpoint`; the document.
+fn server_metadata(bench: &Bench, issuer: &str) -> Value {
+    // The URI of the document without the well-known part is the issuer.
+    let prefix = issuer.strip_prefix(PUBLIC).unwrap();
+    let answer = bench.get(&format!("/.well-known/oauth-authorization-server{prefix}"));
+    assert_eq!((answer.status, answer.content_type), (200, "application/json"));
+    let document = answer.json();
+    assert_eq!(document["issuer"], issuer);
+    for endpoint in ["authorization_endpoint", "token_endpoint"] {
+        let url = document[endpoint].as_str().unwrap();
+        assert!(url.starts_with(&format!("{issuer}/")), "{endpoint}: {url}");
+    }
+    let lists = |name: &str, value: &str| {
+        assert!(document[name].as_array().unwrap().contains(&json!(value)), "{name}: {document}");
+    };
+    lists("response_types_supported", "code");
+    lists("code_challenge_methods_supported", "S256");
+    assert_eq!(document["client_id_metadata_document_supported"], true);
+    document
+}
+
 #[test]
 fn statement_24_what_the_conformance_suite_asks_of_an_authorization_server() {
-    // The suite itself runs in tests/conformance; this is what it looks at.
-    let bench = Bench::new();
+    // The suite itself runs in tests/conformance, against one issuer and a public client.
     let redirect = "http://127.0.0.1:3456/callback";
-    let client = bench.client(redirect);
-    let code = bench.code(&client, redirect, &[("resource", ""), ("scope", "")]);
-    let answer = bench.exchange(&client, &code, &[("redirect_uri", redirect)]);
-    assert!(answer.field("cache-control").unwrap().contains("no-store"));
-    Tokens::of(&answer);
+    let state = "uAFjV2ud9mOuLwH+v6yC/8VxzBAAkxW=";
+    for issuer in [PUBLIC, "https://mcp.example.org/llm"] {
+        let bench = Bench::with(local_llm_mcp::oauth::Proof::Passphrase, &[issuer]);
+        let document = server_metadata(&bench, issuer);
+        for method in document["token_endpoint_auth_methods_supported"].as_array().unwrap() {
+            let registration =
+                json!({ "redirect_uris": [redirect], "token_endpoint_auth_method": method });
+            let registered = bench.register(&registration);
+            assert_eq!((registered.status, registered.content_type), (201, "application/json"));
+            let registered = registered.json();
+            let id = registered["client_id"].as_str().unwrap();
+            let secret = registered["client_secret"].as_str().unwrap_or_default();
+            assert_eq!(secret.is_empty(), method == "none", "{method}");
+
+            // Neither a resource nor a scope is sent.
+            let asked = [("resource", ""), ("scope", ""), ("state", state)];
+            let path = document["authorization_endpoint"].as_str().unwrap();
+            assert_eq!(path.strip_prefix(issuer), Some("/authorize"));
+            let page = bench.page(id, redirect, &asked);
+            let allowed = bench.decide(&page, "allow", super::bench::PASSPHRASE);
+            assert_eq!(allowed.status, 303);
+            let location = allowed.field("location").unwrap();
+            assert!(location.starts_with(&format!("{redirect}?")), "{location}");
+            assert_eq!(allowed.sent_all("state"), [state]);
+            assert_eq!(allowed.sent_all("iss"), [issuer]);
+            assert!(allowed.sent_all("error").is_empty(), "{location}");
+            let codes = allowed.sent_all("code");
+            let [code] = &codes[..] else { panic!("one code: {location}") };
+            assert!(!code.is_empty());
+
+            let mut fields = FORM.to_owned();
+            let mut pairs = vec![
+                ("grant_type", "authorization_code"),
+                ("code", code),
+                ("redirect_uri", redirect),
+                ("code_verifier", VERIFIER),
+            ];
+            match method.as_str().unwrap() {
+                "none" => pairs.push(("client_id", id)),
+                "client_secret_post" => {
+                    pairs.extend([("client_id", id), ("client_secret", secret)]);
+                }
+                "client_secret_basic" => fields.push_str(&basic(id, secret)),
+                other => panic!("the suite knows no {other}"),
+            }
+            let given = bench.send("POST", "/token", &fields, &form(&pairs));
+            assert_eq!((given.status, given.content_type), (200, "application/json"), "{given:?}");
+            assert_eq!(given.field("cache-control"), Some("no-store"));
+            assert_eq!(given.json()["token_type"], "Bearer");
+            assert_eq!(bench.call(&Tokens::of(&given).access).status, 200, "{method}");
+        }
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use local_llm_mcp::oauth::Proof;
 use serde_json::json;
 
-use super::bench::{Bench, CALLBACK, FORM, PASSPHRASE, PUBLIC, Tokens, VERIFIER, authorize, form};
+use super::bench::{
+    Answer, Bench, CALLBACK, FORM, OTHER, PASSPHRASE, PUBLIC, Tokens, VERIFIER, authorize, form,
+};
 
 const DOCUMENT: &str = "https://client.example/oauth/client.json";
 const DOCUMENT_CALLBACK: &str = "https://client.example/cb";
@@ -75,7 +78,8 @@ fn statement_11_the_form_is_answered_once_in_time_and_from_its_own_page() {
     let other_house = Bench::new();
     let theirs = other_house.page(&other_house.client(CALLBACK), CALLBACK, &[]).transaction();
     assert_eq!(post(&theirs, PUBLIC).status, 400);
-    for origin in ["https://evil.example", "null", "https://mcp.example.org.evil.example"] {
+    // The last one's pages may use the server, but not answer for the owner.
+    for origin in ["https://evil.example", "null", "https://mcp.example.org.evil.example", OTHER] {
         assert_eq!(post(&sealed, origin).status, 403, "{origin}");
     }
     let allowed = post(&sealed, PUBLIC);
@@ -144,6 +148,8 @@ fn statement_19_a_document_is_read_after_the_proof_and_from_the_internet_alone()
     let code = allowed.sent("code").unwrap();
     Tokens::of(&bench.exchange(DOCUMENT, &code, &[("redirect_uri", DOCUMENT_CALLBACK)]));
 
+    // What was read is not kept any more.
+    bench.later(3600);
     for (address, connects) in [
         ("127.0.0.1", 0),
         ("10.1.2.3", 0),
@@ -192,6 +198,110 @@ fn statement_19_a_document_is_read_after_the_proof_and_from_the_internet_alone()
         assert_eq!(bench.page(id, DOCUMENT_CALLBACK, &[]).status, 400, "{id}");
     }
     assert_eq!(bench.net.touched(), before);
+}
+
+/// A page on which the owner has proved himself, and the one on which he did so.
+fn proved(bench: &Bench) -> (Answer, Answer) {
+    bench.net.put("client.example", &["93.184.216.34"], &document(DOCUMENT));
+    let page = bench.page(DOCUMENT, DOCUMENT_CALLBACK, &[]);
+    let shown = bench.decide(&page, "allow", PASSPHRASE);
+    assert_eq!(shown.status, 200, "{shown:?}");
+    (page, shown)
+}
+
+#[test]
+fn a_proved_page_is_answered_once_whatever_strangers_do_and_not_after_a_restart() {
+    let bench = Bench::new();
+    let (page, shown) = proved(&bench);
+    let (_, open) = proved(&bench);
+    assert_eq!(bench.decide(&shown, "allow", "").status, 303);
+    let client = bench.client(CALLBACK);
+    let target = authorize(&client, CALLBACK, &[]);
+    for number in 0..1100 {
+        let from = format!("X-Forwarded-For: 203.0.113.{}\r\n", number / 50);
+        let theirs = bench.send("GET", &target, &format!("Accept: text/html\r\n{from}"), "");
+        assert_eq!(bench.decide(&theirs, "deny", "").status, 303);
+    }
+    for answer in ["allow", "deny"] {
+        assert_eq!(bench.decide(&shown, answer, "").status, 400, "{answer}: answered before");
+    }
+    assert_eq!(bench.decide(&page, "allow", PASSPHRASE).status, 400, "of the same login");
+    // A page that waits is pushed out by nobody, and is nothing to the process that comes next.
+    let again = Bench::over(Arc::clone(&bench.scratch), Proof::Passphrase, &[PUBLIC]);
+    for restarted in [&shown, &open] {
+        assert_eq!(again.decide(restarted, "allow", "").status, 400);
+    }
+    assert_eq!(bench.decide(&open, "allow", "").status, 303);
+    // A no on the page before is a no.
+    let (page, shown) = proved(&bench);
+    assert_eq!(bench.decide(&page, "deny", "").status, 200);
+    assert_eq!(bench.decide(&shown, "allow", "").status, 400);
+}
+
+#[test]
+fn a_document_is_kept_for_as_long_as_it_says_and_a_day_at_most() {
+    let bench = Bench::new();
+    let fetches = || bench.net.touched().1;
+    let answer = |field: &str| {
+        document(DOCUMENT).replacen("\r\n", &format!("\r\n{field}\r\nServer: x\r\n"), 1)
+    };
+    for (field, kept_s) in [
+        ("Cache-Control: public, max-age=60", 60),
+        ("cache-control: Max-Age=\"120\"", 120),
+        ("Cache-Control: max-age=99999999", 86_400),
+        ("Cache-Control: max-age=600, no-store", 0),
+        ("Cache-Control: no-cache\r\nCache-Control: max-age=600", 0),
+        ("Cache-Control: max-age=soon", 0),
+        ("Cache-Control: max-age=-1", 0),
+        ("Cache-Control: public", 3600),
+        ("ETag: x", 3600),
+    ] {
+        // Whatever is kept of the one before is over.
+        bench.later(86_400);
+        bench.net.put("client.example", &["93.184.216.34"], &answer(field));
+        let before = fetches();
+        let login = || {
+            let page = bench.page(DOCUMENT, DOCUMENT_CALLBACK, &[]);
+            assert!(!page.body.contains("A &lt;b&gt;client"), "strangers learn nothing: {page:?}");
+            let shown = bench.decide(&page, "allow", PASSPHRASE);
+            assert!(shown.body.contains("A &lt;b&gt;client"), "{field}: {shown:?}");
+            fetches() - before
+        };
+        assert_eq!(login(), 1, "{field}");
+        assert_eq!(login(), if kept_s > 0 { 1 } else { 2 }, "{field}");
+        bench.later((kept_s - 1).max(0));
+        assert_eq!(login(), if kept_s > 0 { 1 } else { 3 }, "{field}");
+        bench.later(1);
+        assert_eq!(login(), if kept_s > 0 { 2 } else { 4 }, "{field}");
+    }
+    // An address that a kept one does not name, and one that is no document any more.
+    let more = "https://client.example/more";
+    let before = fetches();
+    let ask = |redirect: &str| {
+        let page = bench.page(DOCUMENT, redirect, &[]);
+        bench.decide(&page, "allow", PASSPHRASE).status
+    };
+    bench.net.put(
+        "client.example",
+        &["93.184.216.34"],
+        &document(DOCUMENT).replace("/cb\"", &format!("/cb\",\"{more}\"")),
+    );
+    assert_eq!((ask(more), ask(more), fetches() - before), (200, 200, 1));
+    bench.net.put("client.example", &["93.184.216.34"], "HTTP/1.1 410 Gone\r\n\r\n");
+    assert_eq!((ask("https://client.example/third"), fetches() - before), (400, 2));
+    // Each has an address of its own, and only so many are kept.
+    bench.later(86_400);
+    let numbered = |number: usize| format!("https://client.example/{number}");
+    let mut asked = |number: usize| {
+        bench.net.put("client.example", &["93.184.216.34"], &document(&numbered(number)));
+        let page = bench.page(&numbered(number), DOCUMENT_CALLBACK, &[]);
+        assert_eq!(bench.decide(&page, "allow", PASSPHRASE).status, 200);
+        bench.later(1);
+        fetches()
+    };
+    let before = (0..65).map(&mut asked).last().unwrap();
+    assert_eq!(asked(1) - before, 0, "kept");
+    assert_eq!(asked(0) - before, 1, "pushed out by the sixty-fifth");
 }
 
 #[test]
@@ -245,8 +355,12 @@ fn statement_18_a_sixth_guess_is_not_looked_at_and_others_are_served() {
     let transaction = page.transaction();
     let pairs =
         [("transaction", transaction.as_str()), ("decision", "allow"), ("proof", PASSPHRASE)];
-    let elsewhere = format!("{FORM}Origin: {PUBLIC}\r\nX-Forwarded-For: 203.0.113.77\r\n");
-    assert_eq!(bench.send("POST", "/authorize", &elsewhere, &form(&pairs)).status, 303);
+    let from = |other: &str| {
+        let fields = format!("{FORM}Origin: {PUBLIC}\r\nX-Forwarded-For: {other}\r\n");
+        bench.send("POST", "/authorize", &fields, &form(&pairs)).status
+    };
+    // One that happens to share the counts of the first is as little looked at.
+    assert!(["203.0.113.77", "203.0.113.78"].into_iter().any(|other| from(other) == 303));
     bench.later(901);
     bench.login(&client);
     // A new passphrase begins anew at once.
@@ -276,11 +390,10 @@ fn statement_18_strangers_who_guess_do_not_lock_the_house_out() {
         let fields = format!("{FORM}Origin: {PUBLIC}\r\nX-Forwarded-For: {from}\r\n");
         bench.send("POST", "/authorize", &fields, &form(&pairs)).status
     };
-    for stranger in 1..=4 {
-        for _ in 0..5 {
-            assert_eq!(guess(&format!("203.0.113.{stranger}"), "a wrong passphrase"), 403);
-        }
-    }
+    // Five from each, but for two that happen to share their counts.
+    let strangers = (1..=50).flat_map(|stranger| vec![format!("203.0.113.{stranger}"); 5]);
+    let looked_at = strangers.filter(|from| guess(from, "a wrong passphrase") == 403).count();
+    assert_eq!(looked_at, 20);
     assert_eq!(guess("203.0.113.77", PASSPHRASE), 429);
     assert_eq!(guess("192.168.1.9", PASSPHRASE), 303);
 }

@@ -151,6 +151,28 @@ fn statement_22_oauth_over_plain_http_is_refused_but_on_the_box_or_behind_its_pr
 }
 
 #[test]
+fn two_public_urls_that_one_host_stands_for_are_refused() {
+    let with = |more: &str| plan().set("MCP_PUBLIC_URL", &format!("{PUBLIC},{more}")).try_config();
+    for more in ["https://mcp.example.org/llm", "https://MCP.example.org:443/llm"] {
+        let said = with(more).unwrap_err();
+        let (one, other) = (format!("{PUBLIC} and"), "https://mcp.example.org/llm have");
+        assert!(said.contains(&one) && said.contains(other), "{said}");
+        assert!(said.contains("another name or port"), "{said}");
+    }
+    for more in [
+        PUBLIC,
+        "https://mcp.example.org:443/",
+        "https://mcp.example.org:8443/llm",
+        "https://other.example.net/llm",
+    ] {
+        assert!(with(more).is_ok(), "{more}");
+    }
+    // Without OAuth nothing is granted for one of them.
+    let tokens = Plan::new().set("MCP_PUBLIC_URL", "https://a.example/one,https://a.example/two");
+    assert!(tokens.try_config().is_ok());
+}
+
+#[test]
 fn everyone_needs_a_login_but_home_where_it_was_kept() {
     let closed = plan().start();
     assert_eq!(closed.client().get("/sse").status, 401);
@@ -185,39 +207,30 @@ fn pages_of_any_origin_may_use_what_needs_no_proof() {
 }
 
 #[test]
-fn statement_18_a_flood_of_registrations_and_bad_tokens_leaves_everything_as_it_was() {
+fn a_client_whose_token_has_ended_hears_so_whoever_else_tries_some() {
     let house = plan().start();
     let client = public(&house);
-    login(&client);
-    let before = house.scratch.read("tokens.json");
-    let registration = json!({ "redirect_uris": [CALLBACK] }).to_string();
-    let post = |path: &str, fields: &str, body: &str| client.request("POST", path, fields, body);
-    let memory = resident_kib();
-    let mut connection = client.connect();
-    let (mut good, mut slow) = (0, 0);
-    for round in 0..3000 {
-        connection.send(&post("/register", JSON, &registration));
-        good += usize::from(connection.reply("POST").status == 201);
-        connection.send(&post("/mcp", "Authorization: Bearer mcpa_wrong\r\n", ""));
-        slow += usize::from(connection.reply("POST").status == 429);
-        if round % 500 == 0 {
-            let begun = Instant::now();
-            assert_eq!(house.client().get("/health").status, 200);
-            assert!(begun.elapsed() < Duration::from_secs(1));
-        }
-    }
-    assert!((29..=90).contains(&good), "30 a minute: {good}");
-    assert!(slow > 2000, "{slow}");
-    assert_eq!(house.scratch.read("tokens.json"), before);
-    let grown = resident_kib().saturating_sub(memory);
-    // Other tests run in this process too.
-    assert!(grown < 64 * 1024, "{grown} KiB");
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0)
+    let given = login(&client);
+    let mut kept: serde_json::Value =
+        serde_json::from_str(&house.scratch.read("tokens.json")).unwrap();
+    kept["grants"][0]["access"][0]["until_s"] = 1.into();
+    house.scratch.put("tokens.json", kept.to_string());
+    let ended = client.with_token(given["access_token"].as_str().unwrap());
+    eventually("it has ended", || ended.get("/health").status == 401);
+    let wrong = client.with_token("mcpa_wrong");
+    eventually("the limit is reached", || wrong.get("/health").status == 429);
+    let told = ended.get("/health");
+    assert_eq!(told.status, 401);
+    assert!(told.field("www-authenticate").unwrap().contains("invalid_token"));
+    // It goes on with what it has to refresh.
+    let pairs = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", given["refresh_token"].as_str().unwrap()),
+        ("client_id", given["client_id"].as_str().unwrap()),
+    ];
+    let fresh = client.ask("POST", "/token", FORM, &form(&pairs)).json();
+    let fresh = client.with_token(fresh["access_token"].as_str().unwrap());
+    assert_eq!(fresh.get("/health").status, 200);
 }
 
 #[test]

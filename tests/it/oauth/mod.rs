@@ -17,9 +17,13 @@ mod clients;
 mod codes;
 /// Consent, clients and their documents: statements 9 to 12 and 19.
 mod consent;
+/// Strangers who ask as often as they can: statement 18.
+mod flood;
 /// The whole house over sockets.
 mod house;
 /// kill -9 against a model of what was acknowledged.
 mod killed;
 /// Tokens, audiences, limits: statements 13 to 18.
 mod tokens;
+/// The real way to the documents of clients.
+mod wide;
