@@ -225,8 +225,8 @@ fn defaults(config: &Config) -> Defaults {
 }
 
 fn default_model(config: &Config) -> Option<&str> {
-    let own = config.upstreams.first().and_then(|upstream| upstream.default_model.as_deref());
-    config.model.as_deref().or(own)
+    let own = || config.upstreams.iter().find_map(|upstream| upstream.default_model.as_deref());
+    config.model.as_deref().or_else(own)
 }
 
 fn shown(config: &Config) -> Shown {

@@ -30,15 +30,27 @@ fn open(house: &House) -> Session {
     session
 }
 
-/// A house with a second model server, which speaks for Ollama.
-fn two(plan: Plan) -> (House, StandIn, StandIn) {
-    let desk = StandIn::start(Script::default());
-    let nas = StandIn::start(Script { kind: Kind::Ollama, ..Script::default() });
-    let mut config = plan.config(&desk.url());
-    let mut second = config.upstreams[0].clone();
-    second.name = "nas".to_owned();
-    second.url = nas.url();
-    config.upstreams.push(second);
+fn ollama() -> Script {
+    Script { kind: Kind::Ollama, ..Script::default() }
+}
+
+/// A house with two model servers, `default` and `nas`, each with the model that its settings name.
+fn two(
+    plan: Plan,
+    desk: (Script, Option<&str>),
+    nas: (Script, Option<&str>),
+) -> (House, StandIn, StandIn) {
+    let mut config = plan.config("http://127.0.0.1:1");
+    let first = config.upstreams.remove(0);
+    let [desk, nas] = [("default", desk), ("nas", nas)].map(|(name, (script, model))| {
+        let stand_in = StandIn::start(script);
+        let mut upstream = first.clone();
+        upstream.name = name.to_owned();
+        upstream.url = stand_in.url();
+        upstream.default_model = model.map(str::to_owned);
+        config.upstreams.push(upstream);
+        stand_in
+    });
     let server = Server::start(&config).unwrap();
     (House { server, stand_in: None, scratch: plan.scratch }, desk, nas)
 }
@@ -177,7 +189,7 @@ fn a_download_is_begun_or_waited_for() {
 
 #[test]
 fn several_model_servers_are_one_list_and_each_call_goes_to_the_right_one() {
-    let (house, desk, nas) = two(Plan::new());
+    let (house, desk, nas) = two(Plan::new(), (Script::default(), None), (ollama(), None));
     let mut session = open(&house);
     let listed = data(&mut session, "list_models", &json!({}));
     let at = |name: &str| {
@@ -217,6 +229,44 @@ fn several_model_servers_are_one_list_and_each_call_goes_to_the_right_one() {
     drop(desk);
     let failed = error(&session.call("list_models", &json!({})));
     assert_eq!(failed["error"]["upstream"], "default");
+}
+
+#[test]
+fn the_model_shown_as_the_default_is_the_one_that_answers() {
+    let cold = || Script { loaded: false, jit: true, ..Script::default() };
+    for (desk, nas, expected) in [
+        ((Script::default(), None), (ollama(), None), ("default", MODEL)),
+        // In memory there, only on disk here.
+        ((cold(), None), (ollama(), None), ("nas", "llama3.2:latest")),
+        // The same model twice.
+        ((cold(), None), (Script::default(), None), ("nas", MODEL)),
+        // One that its settings name, and not by its whole name.
+        ((Script::default(), None), (ollama(), Some("llama3.2")), ("nas", "llama3.2:latest")),
+        ((Script::default(), Some("gemma-4-e4b")), (ollama(), None), ("default", COLD)),
+    ] {
+        let plan =
+            Plan::new().with(|config| config.tools.aliases = vec!["lmstudio-mcp".to_owned()]);
+        let (house, _desk, _nas) = two(plan, desk, nas);
+        let mut session = open(&house);
+        let (upstream, model) = (json!(expected.0), json!(expected.1));
+        let listed = data(&mut session, "list_models", &json!({}));
+        assert_eq!(listed["defaultModel"], model, "{listed}");
+        let models = listed["models"].as_array().unwrap().iter();
+        let marked: Vec<_> = models.filter(|it| it["isDefault"] == true).collect();
+        assert_eq!(marked.len(), 1, "{listed}");
+        assert_eq!((&marked[0]["upstream"], &marked[0]["id"]), (&upstream, &model));
+        let current = data(&mut session, "get_current_model", &json!({}))["model"].clone();
+        assert_eq!((&current["upstream"], &current["id"]), (&upstream, &model));
+        let answer = data(&mut session, "chat", &json!({ "message": "a" }));
+        assert_eq!((&answer["upstream"], &answer["model"]), (&upstream, &model), "{answer}");
+        // Of one upstream it is that one's own.
+        for name in ["default", "nas"] {
+            let listed = data(&mut session, "list_models", &json!({ "upstream": name }));
+            let asked = json!({ "message": "a", "upstream": name });
+            let answer = data(&mut session, "chat", &asked);
+            assert_eq!(listed["defaultModel"], answer["model"], "{name}: {listed}");
+        }
+    }
 }
 
 #[test]
