@@ -8,9 +8,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::client::Session;
+use crate::support::client::{SOON, Session};
 use crate::support::house::{House, Plan};
-use crate::support::stand_in::{Delta, Fault, Kind, MODEL, Script, StandIn};
+use crate::support::stand_in::{Delta, Fault, Kind, MODEL, Script, Stall, StandIn};
 
 /// One pixel.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -21,10 +21,7 @@ fn says(text: &str) -> Script {
 
 fn full(script: Script) -> (House, Session) {
     let house = Plan::new().set("MCP_PROFILE", "full").script(script).start();
-    let mut session = house.client().open();
-    session.initialize("2025-11-25");
-    // The log would come between a call and its result.
-    session.ask("logging/setLevel", &json!({ "level": "error" }));
+    let session = open(&house);
     (house, session)
 }
 
@@ -182,10 +179,7 @@ fn the_files_defaults_hold_where_a_call_says_nothing() {
         ..Script::default()
     };
     let house = plan.script(script).start();
-    let mut session = house.client().open();
-    session.initialize("2025-11-25");
-    // The log would come between a call and its result.
-    session.ask("logging/setLevel", &json!({ "level": "error" }));
+    let mut session = open(&house);
     let result = session.call("chat", &json!({ "message": "Well?" }));
     assert_eq!(result["structuredContent"]["reasoning"], "Hm.", "{result}");
     let sent = asked(house.stand_in());
@@ -196,11 +190,27 @@ fn the_files_defaults_hold_where_a_call_says_nothing() {
 fn conversing(script: Script, change: impl FnOnce(Plan) -> Plan) -> (House, Session) {
     let plan = Plan::new().set("MCP_PROFILE", "full").script(script);
     let house = change(plan.with(|config| config.generation.conversations = true)).start();
+    let session = open(&house);
+    (house, session)
+}
+
+/// Another client of the same house.
+fn open(house: &House) -> Session {
     let mut session = house.client().open();
     session.initialize("2025-11-25");
     // The log would come between a call and its result.
     session.ask("logging/setLevel", &json!({ "level": "error" }));
-    (house, session)
+    session
+}
+
+/// What was said in a conversation, as its resource tells.
+fn turns(session: &mut Session, id: &str) -> Vec<String> {
+    let uri = json!({ "uri": format!("local://conversations/{id}") });
+    let read = session.ask("resources/read", &uri);
+    let text = read["result"]["contents"][0]["text"].as_str().unwrap();
+    let kept: Value = serde_json::from_str(text).unwrap();
+    let said = kept["turns"].as_array().unwrap().iter();
+    said.map(|it| it["content"].as_str().unwrap().to_owned()).collect()
 }
 
 fn begin(session: &mut Session, message: &str) -> String {
@@ -218,13 +228,7 @@ fn a_kept_conversation_goes_on_at_lm_studio_and_elsewhere() {
         assert_eq!(result["structuredContent"]["conversation_id"], id, "{result}");
         let sent = house.stand_in().last_chat();
         assert!(sent.contains(goes_on) && sent.contains("Second."), "{kind:?}: {sent}");
-        let uri = format!("local://conversations/{id}");
-        let read = session.ask("resources/read", &json!({ "uri": uri }));
-        let text = read["result"]["contents"][0]["text"].as_str().unwrap();
-        let kept: Value = serde_json::from_str(text).unwrap();
-        let said: Vec<_> =
-            kept["turns"].as_array().unwrap().iter().map(|it| &it["content"]).collect();
-        assert_eq!(said, ["First.", "Answer.", "Second.", "Answer."]);
+        assert_eq!(turns(&mut session, &id), ["First.", "Answer.", "Second.", "Answer."]);
         let templates = session.ask("resources/templates/list", &json!({}));
         assert_eq!(templates["result"]["resourceTemplates"].as_array().unwrap().len(), 2);
     }
@@ -257,6 +261,40 @@ fn a_conversation_is_its_principals_alone_and_has_limits() {
     begin(&mut session, "Another.");
     let forgotten = error(&session.call("chat", &go_on));
     assert!(forgotten["error"]["message"].as_str().unwrap().contains("forgotten"), "{forgotten}");
+}
+
+#[test]
+fn a_second_turn_of_a_conversation_that_is_being_answered_is_refused_and_loses_nothing() {
+    let (house, mut session) = conversing(says("Answer."), |plan| plan);
+    let id = begin(&mut session, "First.");
+    house.stand_in().play(Script { stall: Stall::BeforeFirst, ..says("Answer.") });
+    let turn = |message: &str| json!({ "conversation_id": id, "message": message });
+    let second = json!({ "name": "chat", "arguments": turn("Second.") });
+    let running = session.begin("tools/call", &second);
+    assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON));
+    let mut other = open(&house);
+    for tool in ["chat", "continue_conversation"] {
+        let refused = error(&other.call(tool, &turn("Third.")))["error"].clone();
+        assert_eq!(refused["code"], "CONVERSATION_BUSY", "{refused}");
+        assert_eq!(refused["retryable"], true);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains("conversation is busy"), "{message}");
+    }
+    // Another one is not.
+    house.stand_in().play(says("Answer."));
+    begin(&mut other, "Elsewhere.");
+    house.stand_in().release();
+    assert_eq!(session.message()["id"], running);
+    // A turn that fails or is cancelled leaves it free as well.
+    let fault = Fault::Body(500, "{}".to_owned());
+    house.stand_in().play(Script { chat_fault: fault, ..Script::default() });
+    error(&other.call("chat", &turn("Third.")));
+    house.stand_in().play(says("Answer."));
+    assert!(other.call("chat", &turn("Third.")).get("isError").is_none());
+    assert_eq!(
+        turns(&mut session, &id),
+        ["First.", "Answer.", "Second.", "Answer.", "Third.", "Answer."]
+    );
 }
 
 #[test]
