@@ -188,7 +188,9 @@ impl Turn<'_> {
             self.request.upstream = Some(before.upstream.clone());
             self.request.model = Some(before.model.clone());
             self.request.conversation.clone_from(&before.stored);
-            if before.stored.is_none() {
+            // LM Studio's own chat takes less than the other one, which has to be told all turns.
+            if before.stored.is_none() || !self.request.is_native() {
+                self.request.conversation = None;
                 self.request.messages = before.turns.iter().chain(&said).cloned().collect();
             }
         }

@@ -9,7 +9,7 @@ use ureq::http::header::CONTENT_TYPE;
 
 use crate::cancel::Cancel;
 use crate::upstream::assembly::Assembly;
-use crate::upstream::body::{self, Route, Without, is_native};
+use crate::upstream::body::{self, Route, Without};
 use crate::upstream::call::Call;
 use crate::upstream::chat::{ChatAnswer, ChatEvent, ChatRequest};
 use crate::upstream::client::{Upstream, unknown_in};
@@ -98,7 +98,7 @@ impl Generation<'_> {
     fn is_possible(&self) -> Result<(), UpstreamError> {
         let Some(_) = &self.request.conversation else { return Ok(()) };
         let said = match self.kind() {
-            Some(Kind::LmStudio) if is_native(self.request) => return Ok(()),
+            Some(Kind::LmStudio) if self.request.is_native() => return Ok(()),
             Some(Kind::LmStudio) => {
                 "one message a turn, without json_schema, stop, seed, penalties or a temperature \
                  over 1"

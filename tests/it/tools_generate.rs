@@ -298,6 +298,28 @@ fn a_second_turn_of_a_conversation_that_is_being_answered_is_refused_and_loses_n
 }
 
 #[test]
+fn what_lm_studios_own_chat_cannot_do_is_asked_the_other_way_with_all_turns() {
+    for (name, value) in [("stop", json!(["END"])), ("temperature", json!(1.5)), ("seed", json!(7))]
+    {
+        let (house, mut session) = conversing(says("Answer."), |plan| plan);
+        let id = begin(&mut session, "First.");
+        let mut second = json!({ "conversation_id": id, "message": "Second." });
+        second[name] = value.clone();
+        let result = session.call("chat", &second);
+        assert!(result.get("isError").is_none(), "{name}: {result}");
+        let sent = asked(house.stand_in());
+        assert_eq!(sent[name], value, "{sent}");
+        let said: Vec<_> =
+            sent["messages"].as_array().unwrap().iter().map(|it| &it["content"]).collect();
+        assert_eq!(said, ["First.", "Answer.", "Second."]);
+        // LM Studio has not heard of this turn, so the next one brings everything along.
+        session.call("chat", &json!({ "conversation_id": id, "message": "Third." }));
+        assert_eq!(asked(house.stand_in())["messages"].as_array().unwrap().len(), 5);
+        assert_eq!(turns(&mut session, &id).len(), 6);
+    }
+}
+
+#[test]
 fn a_conversation_that_nobody_used_is_forgotten_and_without_the_setting_none_is_kept() {
     let (_house, mut session) =
         conversing(says("A."), |plan| plan.limits(|limits| limits.conversation_idle_s_max = 0));
