@@ -320,6 +320,37 @@ fn what_lm_studios_own_chat_cannot_do_is_asked_the_other_way_with_all_turns() {
 }
 
 #[test]
+fn a_model_server_that_completes_no_texts_is_told_as_such() {
+    for (kind, status, body) in [
+        (Kind::Generic, 404, r#"{"detail":"Not Found"}"#),
+        (Kind::Generic, 404, "<html>not found</html>"),
+        (Kind::Vllm, 405, r#"{"error":{"message":"Method Not Allowed"}}"#),
+        (Kind::LlamaCpp, 501, r#"{"error":{"message":"Not implemented"}}"#),
+        (
+            Kind::LmStudio,
+            200,
+            r#"{"error":"Unexpected endpoint or method. (POST /v1/completions)"}"#,
+        ),
+    ] {
+        let chat_fault = Fault::Body(status, body.to_owned());
+        let (_house, mut session) = full(Script { kind, chat_fault, ..Script::default() });
+        let failed = error(&session.call("complete", &json!({ "prompt": "Once" })));
+        assert_eq!(failed["error"]["code"], "NOT_SUPPORTED_BY_UPSTREAM", "{failed}");
+        let message = failed["error"]["message"].as_str().unwrap();
+        assert!(message.contains("completing a text (/v1/completions)"), "{message}");
+        // A chat that meets the same is another matter.
+        if status == 404 {
+            let failed = error(&session.call("chat", &json!({ "message": "Once" })));
+            assert_eq!(failed["error"]["code"], "BAD_REQUEST", "{failed}");
+        }
+    }
+    // A model that is not there is not a path that is not there.
+    let (_house, mut session) = full(Script { kind: Kind::Ollama, ..Script::default() });
+    let unknown = json!({ "prompt": "Once", "model": "gpt-4" });
+    assert_eq!(error(&session.call("complete", &unknown))["error"]["code"], "MODEL_NOT_FOUND");
+}
+
+#[test]
 fn a_conversation_that_nobody_used_is_forgotten_and_without_the_setting_none_is_kept() {
     let (_house, mut session) =
         conversing(says("A."), |plan| plan.limits(|limits| limits.conversation_idle_s_max = 0));
