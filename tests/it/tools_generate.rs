@@ -351,6 +351,20 @@ fn a_model_server_that_completes_no_texts_is_told_as_such() {
 }
 
 #[test]
+fn what_goes_on_with_kept_conversations_is_listed_only_where_they_are_kept() {
+    for (kept, listed) in [(false, 0), (true, 2)] {
+        let names = ["+continue_conversation", "+start_conversation"].join(",");
+        let plan = Plan::new().set("MCP_PROFILE", "full").set("MCP_TOOLS", &names);
+        let plan = if kept { plan.with(|it| it.generation.conversations = true) } else { plan };
+        let house = plan.start();
+        let tools = open(&house).ask("tools/list", &json!({}))["result"]["tools"].clone();
+        let all = tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap());
+        let found = all.filter(|name| name.ends_with("_conversation")).count();
+        assert_eq!(found, listed, "{kept}");
+    }
+}
+
+#[test]
 fn a_conversation_that_nobody_used_is_forgotten_and_without_the_setting_none_is_kept() {
     let (_house, mut session) =
         conversing(says("A."), |plan| plan.limits(|limits| limits.conversation_idle_s_max = 0));
