@@ -196,7 +196,8 @@ fn places(config: &Config) -> usize {
     config.upstreams.iter().map(|upstream| upstream.concurrency + upstream.queue).sum()
 }
 
-/// What is left of a call's time for the answer to be written in: it still has to arrive.
+/// What is left of a time of the settings for an answer to be written in, since it still has to
+/// arrive; a second at least.
 fn in_time(whole: Duration, config: &Config) -> Duration {
     whole.saturating_sub(config.generation.deadline_margin).max(Duration::from_secs(1).min(whole))
 }

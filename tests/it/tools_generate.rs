@@ -6,6 +6,8 @@
     reason = "what a test expects and does not find fails it"
 )]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::client::{SOON, Session};
@@ -133,7 +135,7 @@ fn a_full_queue_of_a_model_server_is_told_by_it_and_who_waits_hears_the_place() 
     let mut first = house.client().open();
     first.initialize("2025-11-25");
     let running = first.begin_chat("runs");
-    let soon = std::time::Duration::from_secs(20);
+    let soon = Duration::from_secs(20);
     assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, soon));
     let mut second = house.client().open();
     second.initialize("2025-11-25");
@@ -185,6 +187,29 @@ fn the_files_defaults_hold_where_a_call_says_nothing() {
     let sent = asked(house.stand_in());
     let most = sent.get("max_tokens").or(sent.get("max_output_tokens"));
     assert_eq!((most, &sent["model"]), (Some(&json!(7)), &json!("google/gemma-4-e4b")), "{sent}");
+}
+
+#[test]
+fn a_margin_is_taken_off_the_files_times_and_never_off_a_calls_own() {
+    let plan = Plan::new().stalling().with(|config| {
+        config.generation.default_timeout = Some(Duration::from_secs(3));
+        config.generation.deadline_margin = Duration::from_secs(2);
+    });
+    let house = plan.start();
+    std::thread::scope(|scope| {
+        for (arguments, said) in [
+            (json!({ "message": "a" }), "the 1 s of this call"),
+            (json!({ "message": "a", "timeout_s": 2 }), "the 2 s of this call"),
+        ] {
+            let house = &house;
+            scope.spawn(move || {
+                let late = error(&open(house).call("chat", &arguments));
+                assert_eq!(late["error"]["code"], "DEADLINE_NO_OUTPUT");
+                let message = late["error"]["message"].as_str().unwrap();
+                assert!(message.contains(said), "{message}");
+            });
+        }
+    });
 }
 
 fn conversing(script: Script, change: impl FnOnce(Plan) -> Plan) -> (House, Session) {
