@@ -79,7 +79,8 @@ impl<'a> Pace<'a> {
     /// Something came, or nothing came for a beat.
     pub(super) fn hear(&mut self, event: ChatEvent<'_>, now: Instant) {
         match event {
-            ChatEvent::Waiting => {}
+            // Vectors are counted by themselves.
+            ChatEvent::Waiting | ChatEvent::Embedded(_) => {}
             ChatEvent::Asking { .. } => READING.clone_into(&mut self.before),
             ChatEvent::Queued { before } => self.before = format!("waiting, {before} before you"),
             ChatEvent::Loading(percent) => {

@@ -152,6 +152,8 @@ pub enum ChatEvent<'a> {
     Thinking(&'a str),
     /// A piece of the answer; about one token.
     Writing(&'a str),
+    /// So many texts have their vectors.
+    Embedded(usize),
 }
 
 /// A model's answer.

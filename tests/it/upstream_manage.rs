@@ -63,6 +63,25 @@ fn a_server_without_embeddings_says_so_in_its_own_words() {
 }
 
 #[test]
+fn texts_are_sent_some_at_a_time_to_one_upstream_that_is_looked_at_once() {
+    // Slower than what is remembered of a list lasts.
+    let pace = Some(Duration::from_millis(1100));
+    let stand_in = StandIn::start(Script { pace, ..Script::default() });
+    let request = EmbedRequest { input: vec!["a".to_owned(); 70], ..EmbedRequest::default() };
+    let mut done = Vec::new();
+    let mut on = |event: ChatEvent<'_>| {
+        if let ChatEvent::Embedded(count) = event {
+            done.push(count);
+        }
+    };
+    let embeddings = fleet(&stand_in).embed(&request, &Cancel::new(), &mut on).unwrap();
+    assert_eq!((embeddings.vectors.len(), done), (70, vec![32, 64, 70]));
+    let targets = stand_in.targets();
+    assert_eq!(targets.iter().filter(|it| *it == "POST /v1/embeddings").count(), 3);
+    assert_eq!(stand_in.counts().lists, 1, "{targets:?}");
+}
+
+#[test]
 fn a_model_is_loaded_once_and_with_progress_where_that_can_be_had() {
     for (kind, model, steps) in [
         (Kind::LmStudio, COLD, &[0, 0, 25, 65, 100][..]),
