@@ -6,13 +6,16 @@
     reason = "what a test expects and does not find fails it"
 )]
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use local_llm_mcp::server::Server;
 
 use crate::support::client::Session;
+use crate::support::deaf::Deaf;
 use crate::support::house::{House, Plan};
-use crate::support::stand_in::{Kind, MODEL, Script, StandIn};
+use crate::support::stand_in::{Kind, MODEL, Script, Stall, StandIn};
 
 const COLD: &str = "google/gemma-4-e4b";
 
@@ -168,6 +171,78 @@ fn a_model_is_loaded_once_and_unloaded_once() {
         failed["error"]["message"].as_str().unwrap().contains("insufficient system"),
         "{failed}"
     );
+}
+
+/// What takes long at a model server: tool, arguments, and what it asks for.
+fn long_calls() -> [(&'static str, Value, &'static str); 6] {
+    [
+        ("complete", json!({ "prompt": "a" }), "POST /v1/completions"),
+        ("embed", json!({ "input": "a" }), "POST /v1/embeddings"),
+        ("load_model", json!({ "model": COLD }), "POST /api/v1/chat"),
+        (
+            "load_model",
+            json!({ "model": COLD, "context_length": 8192 }),
+            "POST /api/v1/models/load",
+        ),
+        ("unload_model", json!({ "model": MODEL }), "POST /api/v1/models/unload"),
+        ("download_model", json!({ "model": "a/b" }), "POST /api/v1/models/download"),
+    ]
+}
+
+fn begin(session: &mut Session, tool: &str, arguments: &Value) -> u64 {
+    let token = json!({ "progressToken": 1 });
+    session.begin("tools/call", &json!({ "name": tool, "arguments": arguments, "_meta": token }))
+}
+
+fn progress(session: &mut Session) -> String {
+    let told = session.message();
+    assert_eq!(told["method"], "notifications/progress", "{told}");
+    told["params"]["message"].as_str().unwrap().to_owned()
+}
+
+fn stalling() -> Plan {
+    let script = Script { stall: Stall::BeforeChatHead, ..Script::default() };
+    Plan::new().set("MCP_PROFILE", "full").script(script)
+}
+
+#[test]
+fn whatever_takes_long_is_heard_of_at_once_and_within_eight_seconds() {
+    let (house, deaf) = (&stalling().start(), Deaf::start());
+    let plan = Plan::new().with(|config| {
+        config.upstreams[0].connect_timeout = Duration::from_secs(600);
+    });
+    let server = Server::start(&plan.config(&deaf.url())).unwrap();
+    let unreachable = House { server, stand_in: None, scratch: plan.scratch };
+    let hear = &|house: &House, tool: &str, arguments: &Value| {
+        let mut session = open(house);
+        let id = begin(&mut session, tool, arguments);
+        for limit in [1, 8] {
+            let begun = Instant::now();
+            progress(&mut session);
+            assert!(begun.elapsed() < Duration::from_secs(limit), "{tool} {arguments}");
+        }
+        (session, id)
+    };
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| hear(&unreachable, "chat", &json!({ "message": "a" })));
+        let held: Vec<_> = long_calls()
+            .into_iter()
+            .map(|(tool, arguments, _)| scope.spawn(move || hear(house, tool, &arguments)))
+            .collect();
+        // A panic in one ends the others' wait as well.
+        let held: Vec<_> = held.into_iter().map(|one| one.join().unwrap()).collect();
+        house.stand_in().release();
+        for (mut session, id) in held {
+            let mut last = session.message();
+            while last.get("id").is_none() {
+                last = session.message();
+            }
+            assert_eq!(last["id"], id);
+            assert!(last["result"].get("isError").is_none(), "{last}");
+        }
+        let (mut session, id) = connecting.join().unwrap();
+        session.cancel(id);
+    });
 }
 
 #[test]
