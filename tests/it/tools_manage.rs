@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use local_llm_mcp::server::Server;
 
-use crate::support::client::Session;
+use crate::scratch::eventually;
+use crate::support::client::{SOON, Session};
 use crate::support::deaf::Deaf;
 use crate::support::house::{House, Plan};
 use crate::support::stand_in::{Kind, MODEL, Script, Stall, StandIn};
@@ -203,6 +204,51 @@ fn progress(session: &mut Session) -> String {
 fn stalling() -> Plan {
     let script = Script { stall: Stall::BeforeChatHead, ..Script::default() };
     Plan::new().set("MCP_PROFILE", "full").script(script)
+}
+
+#[test]
+fn a_cancel_closes_the_socket_of_every_long_call_whether_it_waits_or_is_asked() {
+    for (tool, arguments, target) in long_calls() {
+        let house = stalling().alone().start();
+        let asked = || house.stand_in().targets().iter().filter(|it| *it == target).count();
+        let mut session = open(&house);
+        // A model server that does not answer.
+        let silent = begin(&mut session, tool, &arguments);
+        assert_eq!(progress(&mut session), "accepted");
+        assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON), "{target}");
+        assert_eq!(asked(), 1, "{target}");
+        session.cancel(silent);
+        let second = Duration::from_secs(1);
+        assert!(house.stand_in().wait_for(|counts| counts.stalled == 0, second), "{target}");
+        // The line before the only thread for such calls.
+        let running = session.begin_chat("runs");
+        assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON), "{target}");
+        let waiting = begin(&mut session, tool, &arguments);
+        eventually("it waits", || house.health()["calls"]["started"] == 3);
+        session.cancel(waiting);
+        house.stand_in().release();
+        assert_eq!(session.message()["id"], running, "{target}");
+        assert_eq!(session.ask("ping", &json!({}))["result"], json!({}));
+        assert_eq!(asked(), 1, "{target}");
+    }
+}
+
+#[test]
+fn a_cancel_ends_every_long_call_that_cannot_reach_its_model_server() {
+    let deaf = Deaf::start();
+    let plan = stalling().alone().with(|config| {
+        config.upstreams[0].connect_timeout = Duration::from_secs(600);
+    });
+    let server = Server::start(&plan.config(&deaf.url())).unwrap();
+    let house = House { server, stand_in: None, scratch: plan.scratch };
+    let mut session = open(&house);
+    for (tool, arguments, _) in long_calls() {
+        // Each runs on the only thread for such calls, so the one before it is over.
+        let id = begin(&mut session, tool, &arguments);
+        assert_eq!(progress(&mut session), "accepted", "{tool}");
+        session.cancel(id);
+    }
+    assert_eq!(session.ask("ping", &json!({}))["result"], json!({}));
 }
 
 #[test]
