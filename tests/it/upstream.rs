@@ -11,6 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, bounded};
 use local_llm_mcp::cancel::{Cancel, Reason};
 use local_llm_mcp::mcp::{
     CallContext, CallToolResult, ClientFeatures, Content, Inputs, Outcome, Progress, Service,
@@ -754,6 +755,51 @@ fn silence_is_broken_by_beats_and_the_question_is_still_asked_once() {
         // One for the list, one for the generation.
         assert_eq!((counts.chats, counts.connections), (1, 2));
     }
+}
+
+/// Answers a list and then a chat, whose stream is comments alone until it is `heard`.
+fn serve_comments(listener: &TcpListener, heard: &Receiver<()>) {
+    let mut request = [0; 4096];
+    let (mut lists, _) = listener.accept().unwrap();
+    assert!(lists.read(&mut request).unwrap() > 0);
+    let list = r#"{"data":[{"id":"a"}]}"#;
+    let length = list.len();
+    write!(lists, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{list}").unwrap();
+    let (mut chat, _) = listener.accept().unwrap();
+    assert!(chat.read(&mut request).unwrap() > 0);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+    chat.write_all(head.as_bytes()).unwrap();
+    for _ in 0..1000 {
+        chat.write_all(b": still here\n\n").unwrap();
+        if heard.recv_timeout(Duration::from_millis(5)).is_ok() {
+            break;
+        }
+    }
+    let piece = r#"{"choices":[{"delta":{"content":"Paris"},"finish_reason":"stop"}]}"#;
+    write!(chat, "data: {piece}\n\ndata: [DONE]\n\n").unwrap();
+}
+
+#[test]
+fn comments_of_a_server_that_works_are_beats() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = settings(&format!("http://{}", listener.local_addr().unwrap()));
+    settings.kind = Some(UpstreamKind::OpenAiCompatible);
+    let (tell, heard) = bounded(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve_comments(&listener, &heard));
+        let request = ChatRequest { model: None, beat: Some(SOON), ..question() };
+        let mut beats = 0;
+        let mut on = |event: ChatEvent<'_>| {
+            beats += usize::from(event == ChatEvent::Waiting);
+            // One as the list is asked for, one as the chat is.
+            if beats == 5 {
+                tell.send(()).unwrap();
+            }
+        };
+        let answer = fleet_of(settings).chat(&request, &Cancel::new(), &mut on).unwrap();
+        assert_eq!(answer.text, "Paris");
+        assert!(beats >= 5, "{beats}");
+    });
 }
 
 #[derive(Default)]
