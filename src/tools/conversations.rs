@@ -50,6 +50,8 @@ struct Kept {
     /// What the upstream calls it, as long as it knows it.
     stored: Option<String>,
     turns: Vec<Message>,
+    /// A turn had images, which are not among the turns.
+    images: bool,
     used: Instant,
     /// A turn is being answered; another one at the same time would be lost.
     busy: bool,
@@ -184,23 +186,18 @@ impl Turn<'_> {
             return Err(refuse(&problem).into());
         }
         self.request.store = true;
-        if let Some(before) = &before {
-            self.request.upstream = Some(before.upstream.clone());
-            self.request.model = Some(before.model.clone());
-            self.request.conversation.clone_from(&before.stored);
-            // LM Studio's own chat takes less than the other one, which has to be told all turns.
-            if before.stored.is_none() || !self.request.is_native() {
-                self.request.conversation = None;
-                self.request.messages = before.turns.iter().chain(&said).cloned().collect();
-            }
-        }
+        let blind = before.as_ref().is_some_and(|before| self.go_on(before));
+        let images = before.as_ref().is_some_and(|it| it.images) || !self.request.images.is_empty();
         let asked = Engine::new(toolbox, context, self.tool).ask(&self.request);
-        let answer = asked.inspect_err(|failure| {
+        let mut answer = asked.inspect_err(|failure| {
             // It may have been restarted; the next turn brings everything along.
             if matches!(failure.code(), "BAD_REQUEST" | "UPSTREAM_ERROR") {
                 all.forget_stored(&id);
             }
         })?;
+        if blind {
+            answer.warnings.push(BLIND.to_owned());
+        }
         let mut turns = before.map(|before| before.turns).unwrap_or_default();
         turns.extend(said);
         turns.push(Message { role: Role::Assistant, content: answer.text.clone() });
@@ -210,6 +207,7 @@ impl Turn<'_> {
             model: answer.requested_model.clone(),
             stored: answer.conversation.clone(),
             turns,
+            images,
             used: Instant::now(),
             busy: true,
         };
@@ -218,4 +216,19 @@ impl Turn<'_> {
         generation.insert("conversation_id".to_owned(), id.as_str().into());
         Ok(told(answer.text, generation.into()))
     }
+
+    /// Has this turn go on with what was said before; says whether images of then are left out.
+    fn go_on(&mut self, before: &Kept) -> bool {
+        self.request.upstream = Some(before.upstream.clone());
+        self.request.model = Some(before.model.clone());
+        // LM Studio's own chat takes less than the other one, which has to be told all turns.
+        if before.stored.is_some() && self.request.is_native() {
+            self.request.conversation.clone_from(&before.stored);
+            return false;
+        }
+        self.request.messages.splice(0..0, before.turns.iter().cloned());
+        before.images
+    }
 }
+
+const BLIND: &str = "the images of earlier turns were not sent again";

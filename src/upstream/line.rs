@@ -4,7 +4,7 @@
 //! wants to be woken meanwhile gets [`Stop::Beat`]: the connection is parked with the request,
 //! and when the same request is sent again it continues here, the writes being dropped because
 //! the upstream has them. A connection, too, is made outside of ureq ([`Stop::Dial`]), because that
-//! takes long when a machine is off.
+//! takes long when a machine is off. Its TLS handshake is made inside, silent until the connect limit.
 
 use std::fmt;
 use std::sync::Arc;

@@ -345,6 +345,22 @@ fn what_lm_studios_own_chat_cannot_do_is_asked_the_other_way_with_all_turns() {
 }
 
 #[test]
+fn images_that_are_not_sent_again_are_told() {
+    let (_house, mut session) = conversing(says("Answer."), |plan| plan);
+    let url = format!("data:image/png;base64,{PNG}");
+    let first = json!({
+        "message": "What is it?", "images": [url], "store": true, "model": "google/gemma-4-e4b",
+    });
+    let id = session.call("chat", &first)["structuredContent"]["conversation_id"].clone();
+    let mut second = json!({ "conversation_id": id, "message": "And?" });
+    let remembered = session.call("chat", &second)["structuredContent"]["warnings"].clone();
+    assert_eq!(remembered, json!([]));
+    second["stop"] = json!(["END"]);
+    let told = session.call("chat", &second)["structuredContent"]["warnings"].clone();
+    assert!(told[0].as_str().unwrap().contains("images of earlier turns"), "{told}");
+}
+
+#[test]
 fn a_model_server_that_completes_no_texts_is_told_as_such() {
     for (kind, status, body) in [
         (Kind::Generic, 404, r#"{"detail":"Not Found"}"#),
