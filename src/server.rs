@@ -196,7 +196,8 @@ fn places(config: &Config) -> usize {
     config.upstreams.iter().map(|upstream| upstream.concurrency + upstream.queue).sum()
 }
 
-/// What is left of a call's time for the answer to be written in: it still has to arrive.
+/// What is left of a time of the settings for an answer to be written in, since it still has to
+/// arrive; a second at least.
 fn in_time(whole: Duration, config: &Config) -> Duration {
     whole.saturating_sub(config.generation.deadline_margin).max(Duration::from_secs(1).min(whole))
 }
@@ -225,8 +226,8 @@ fn defaults(config: &Config) -> Defaults {
 }
 
 fn default_model(config: &Config) -> Option<&str> {
-    let own = config.upstreams.first().and_then(|upstream| upstream.default_model.as_deref());
-    config.model.as_deref().or(own)
+    let own = || config.upstreams.iter().find_map(|upstream| upstream.default_model.as_deref());
+    config.model.as_deref().or_else(own)
 }
 
 fn shown(config: &Config) -> Shown {

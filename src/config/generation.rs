@@ -12,9 +12,11 @@ use super::upstream::seconds_of;
 pub struct Generation {
     /// The most tokens of an answer; without it the model server decides.
     pub default_max_tokens: Option<u32>,
-    /// How long a call may take; without it as long as its upstream's `call_timeout`.
+    /// How long a call may take that does not say so itself (`timeout_s`), as long as clients wait
+    /// for one; without it as long as its upstream's `call_timeout`.
     pub default_timeout: Option<Duration>,
-    /// How long before that the answer ends with what there is, so that it still arrives.
+    /// How long before either of these two an answer ends with what there is, so that it still
+    /// arrives. A call's own `timeout_s` is meant for the answer and kept as it is.
     pub deadline_margin: Duration,
     /// Whether an answer comes with the reasoning before it.
     pub include_reasoning: bool,

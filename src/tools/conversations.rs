@@ -50,7 +50,11 @@ struct Kept {
     /// What the upstream calls it, as long as it knows it.
     stored: Option<String>,
     turns: Vec<Message>,
+    /// A turn had images, which are not among the turns.
+    images: bool,
     used: Instant,
+    /// A turn is being answered; another one at the same time would be lost.
+    busy: bool,
 }
 
 impl Kept {
@@ -64,11 +68,16 @@ impl Conversations {
         Self { limits, random, map: Mutex::default() }
     }
 
-    fn find(&self, id: &str, principal: &str, now: Instant) -> Option<Kept> {
+    /// One as it stands now; where a turn of it `begins`, others find it busy from then on.
+    fn find(&self, id: &str, principal: &str, begins: bool) -> Option<Kept> {
+        let now = Instant::now();
         let idle = Duration::from_secs(self.limits.conversation_idle_s_max);
         let mut map = lock(&self.map);
         map.retain(|_, kept| now.saturating_duration_since(kept.used) < idle);
-        map.get(id).filter(|kept| kept.principal == principal).cloned()
+        let kept = map.get_mut(id).filter(|kept| kept.principal == principal)?;
+        let found = kept.clone();
+        kept.busy |= begins;
+        Some(found)
     }
 
     /// Keeps one; past the limit the one that was not used for longest is forgotten.
@@ -92,7 +101,7 @@ impl Conversations {
 
     /// A conversation as the resource shows it; `None`: there is none of this principal's.
     pub(super) fn shown(&self, id: &str, principal: &str) -> Option<Value> {
-        let kept = self.find(id, principal, Instant::now())?;
+        let kept = self.find(id, principal, false)?;
         let turn = |turn: &Message| {
             let role = match turn.role {
                 Role::System => "system",
@@ -110,6 +119,20 @@ impl Conversations {
     }
 }
 
+/// The time during which a turn is answered; then the conversation is free for the next one.
+struct Answering<'a> {
+    all: &'a Conversations,
+    id: &'a str,
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        if let Some(kept) = lock(&self.all.map).get_mut(self.id) {
+            kept.busy = false;
+        }
+    }
+}
+
 /// A turn of a conversation that is kept.
 pub(super) struct Turn<'a> {
     /// What is said now.
@@ -122,7 +145,7 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Lets the model answer and keeps both. Errors: as of the engine; or no conversations are
-    /// kept, this one is unknown or has reached a limit.
+    /// kept, this one is unknown, busy with another turn, or has reached a limit.
     pub(super) fn take(
         mut self,
         toolbox: &Toolbox,
@@ -142,12 +165,16 @@ impl Turn<'_> {
                 (format!("conv_{:032x}", u128::from_be_bytes(random)), None)
             }
             Some(id) => {
-                let kept = all.find(id, context.principal, Instant::now());
+                let kept = all.find(id, context.principal, true);
                 let kept =
                     kept.ok_or_else(|| refuse("is unknown, or was forgotten; begin a new one"))?;
+                if kept.busy {
+                    return Err(Failure::Busy);
+                }
                 (id.to_owned(), Some(kept))
             }
         };
+        let _answering = Answering { all, id: &id };
         let said = self.request.messages.clone();
         let size: usize = said.iter().map(|message| message.content.len()).sum();
         let bytes = size + before.as_ref().map_or(0, Kept::bytes);
@@ -159,21 +186,18 @@ impl Turn<'_> {
             return Err(refuse(&problem).into());
         }
         self.request.store = true;
-        if let Some(before) = &before {
-            self.request.upstream = Some(before.upstream.clone());
-            self.request.model = Some(before.model.clone());
-            self.request.conversation.clone_from(&before.stored);
-            if before.stored.is_none() {
-                self.request.messages = before.turns.iter().chain(&said).cloned().collect();
-            }
-        }
+        let blind = before.as_ref().is_some_and(|before| self.go_on(before));
+        let images = before.as_ref().is_some_and(|it| it.images) || !self.request.images.is_empty();
         let asked = Engine::new(toolbox, context, self.tool).ask(&self.request);
-        let answer = asked.inspect_err(|failure| {
+        let mut answer = asked.inspect_err(|failure| {
             // It may have been restarted; the next turn brings everything along.
             if matches!(failure.code(), "BAD_REQUEST" | "UPSTREAM_ERROR") {
                 all.forget_stored(&id);
             }
         })?;
+        if blind {
+            answer.warnings.push(BLIND.to_owned());
+        }
         let mut turns = before.map(|before| before.turns).unwrap_or_default();
         turns.extend(said);
         turns.push(Message { role: Role::Assistant, content: answer.text.clone() });
@@ -183,11 +207,28 @@ impl Turn<'_> {
             model: answer.requested_model.clone(),
             stored: answer.conversation.clone(),
             turns,
+            images,
             used: Instant::now(),
+            busy: true,
         };
         all.keep(id.clone(), kept);
         let mut generation = generation(&answer, self.include_reasoning);
-        generation.insert("conversation_id".to_owned(), id.into());
+        generation.insert("conversation_id".to_owned(), id.as_str().into());
         Ok(answered(answer.text, &generation))
     }
+
+    /// Has this turn go on with what was said before; says whether images of then are left out.
+    fn go_on(&mut self, before: &Kept) -> bool {
+        self.request.upstream = Some(before.upstream.clone());
+        self.request.model = Some(before.model.clone());
+        // LM Studio's own chat takes less than the other one, which has to be told all turns.
+        if before.stored.is_some() && self.request.is_native() {
+            self.request.conversation.clone_from(&before.stored);
+            return false;
+        }
+        self.request.messages.splice(0..0, before.turns.iter().cloned());
+        before.images
+    }
 }
+
+const BLIND: &str = "the images of earlier turns were not sent again";

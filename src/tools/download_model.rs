@@ -9,7 +9,7 @@ use crate::tools::arguments::Arguments;
 use crate::tools::outcome::{Failure, data, object};
 use crate::tools::pace::Pace;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::Download;
+use crate::upstream::{ChatEvent, Download};
 
 /// Begins a download, and waits for it where that is wanted.
 pub(super) fn run(
@@ -25,10 +25,12 @@ pub(super) fn run(
     let upstream = arguments.text("upstream")?;
     let mut pace = Pace::new(context.progress);
     pace.begin(Instant::now());
-    let fleet = toolbox.fleet();
-    let begun = fleet.download(upstream, model, quantization, context.cancel)?;
-    let job = begun.job_id.as_deref().filter(|_| wait && !begun.is_over());
-    let Some(job) = job else { return Ok(data(&shown(&begun))) };
+    let (fleet, beat) = (toolbox.fleet(), pace.beat());
+    let on_beat = &mut || pace.hear(ChatEvent::Waiting, Instant::now());
+    let begun = fleet.download(upstream, model, quantization, context.cancel, beat, on_beat)?;
+    if !wait || begun.is_over() {
+        return Ok(data(&shown(&begun)));
+    }
     let until = Instant::now() + Duration::from_secs(seconds.unsigned_abs());
     let mut on = |now: &Download| {
         let done = now.percent().unwrap_or(0.0);
@@ -36,7 +38,7 @@ pub(super) fn run(
         let left = now.eta().map_or_else(String::new, |eta| format!(", {} s left", eta.as_secs()));
         pace.share(done, &format!("downloading, {done} %, {rate} MB/s{left}"));
     };
-    let last = fleet.follow_download(Some(&begun.upstream), job, context.cancel, until, &mut on)?;
+    let last = fleet.follow_download(begun, context.cancel, until, beat, &mut on)?;
     Ok(data(&shown(&last)))
 }
 
@@ -48,7 +50,9 @@ pub(super) fn status(
 ) -> Result<CallToolResult, Failure> {
     let arguments = Arguments::new(&call.arguments);
     let (job, upstream) = (arguments.needed("job_id")?.trim(), arguments.text("upstream")?);
-    Ok(data(&shown(&toolbox.fleet().download_status(upstream, job, context.cancel)?)))
+    let fleet = toolbox.fleet();
+    let status = fleet.download_status(upstream, job, context.cancel, None, &mut || ())?;
+    Ok(data(&shown(&status)))
 }
 
 fn shown(download: &Download) -> Value {

@@ -11,7 +11,7 @@ use crate::tools::pace::Pace;
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{ChatEvent, EmbedRequest};
 
-/// Turns texts into vectors, some at a time, so that there is progress to tell.
+/// Turns texts into vectors.
 pub(super) fn run(
     toolbox: &Toolbox,
     call: &ToolCall,
@@ -20,38 +20,30 @@ pub(super) fn run(
     let arguments = Arguments::new(&call.arguments);
     let input = input(&arguments)?;
     let dimensions = arguments.integer("dimensions", 1, DIMENSIONS_MAX)?;
-    let mut request = EmbedRequest {
-        upstream: arguments.text("upstream")?.map(str::to_owned),
-        model: arguments.text("model")?.map(str::to_owned),
-        input: Vec::new(),
-        dimensions: dimensions.and_then(|number| u32::try_from(number).ok()),
-        beat: None,
-    };
     let mut pace = Pace::new(context.progress);
     pace.begin(Instant::now());
-    request.beat = pace.beat();
     let count = input.len();
-    let (mut vectors, mut model, mut tokens) = (Vec::with_capacity(count), String::new(), 0_u32);
-    for part in input.chunks(PART) {
-        request.input = part.iter().map(|text| (*text).to_owned()).collect();
-        let mut on = |event: ChatEvent<'_>| pace.hear(event, Instant::now());
-        let mut some = toolbox.fleet().embed(&request, context.cancel, &mut on)?;
-        vectors.append(&mut some.vectors);
-        // The other parts go where the first one went.
-        request.upstream = Some(some.upstream);
-        model = some.model;
-        tokens = tokens.saturating_add(some.prompt_tokens.unwrap_or(0));
-        let done = vectors.len();
-        pace.done(done, count, &format!("{done} of {count} texts"));
-    }
+    let request = EmbedRequest {
+        upstream: arguments.text("upstream")?.map(str::to_owned),
+        model: arguments.text("model")?.map(str::to_owned),
+        input: input.into_iter().map(str::to_owned).collect(),
+        dimensions: dimensions.and_then(|number| u32::try_from(number).ok()),
+        beat: pace.beat(),
+    };
+    let mut on = |event: ChatEvent<'_>| match event {
+        ChatEvent::Embedded(done) => pace.done(done, count, &format!("{done} of {count} texts")),
+        event => pace.hear(event, Instant::now()),
+    };
+    let all = toolbox.fleet().embed(&request, context.cancel, &mut on)?;
+    let (vectors, model) = (all.vectors, all.model);
     let number = vectors.first().map_or(0, Vec::len);
     let s = if count == 1 { "" } else { "s" };
     let text = format!("{count} vector{s} of {number} dimensions from {model}.");
     let beside = object!({
         "model": model,
-        "upstream": request.upstream,
+        "upstream": all.upstream,
         "dimensions": number,
-        "usage": object!({ "prompt_tokens": tokens }),
+        "usage": object!({ "prompt_tokens": all.prompt_tokens.unwrap_or(0) }),
     });
     let structured = Structured::with_vectors(&beside, "embeddings", &vectors);
     Ok(CallToolResult { content: vec![Content::Text(text)], structured, is_error: false })
@@ -76,5 +68,3 @@ fn input<'a>(arguments: &Arguments<'a>) -> Result<Vec<&'a str>, Unusable> {
 /// The answer of more is larger than clients take.
 const INPUTS_MAX: usize = 256;
 const DIMENSIONS_MAX: i64 = 65_536;
-/// A slow machine does as many well within a progress beat.
-const PART: usize = 32;

@@ -9,7 +9,7 @@ use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::Arguments;
 use crate::tools::model_view::{Shape, Summary, show};
 use crate::tools::outcome::{Failure, data};
-use crate::tools::pick::default_of;
+use crate::tools::pick::{DefaultModel, default_of};
 use crate::tools::survey::Survey;
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{Model, ModelList, ModelState, ModelType};
@@ -33,7 +33,7 @@ pub(super) fn run(
     if let Some(result) = toolbox.shown().again(&survey, &asked) {
         return Ok(result);
     }
-    let default_model = asked.default_model.as_deref();
+    let default_model = asked.default_model.as_ref();
     let shown = |(_, model): &(&str, &Model)| {
         only.is_none_or(|only| model.model_type == only)
             && (!loaded_only || model.state == ModelState::Loaded)
@@ -41,7 +41,7 @@ pub(super) fn run(
     let view = |(upstream, model)| show(model, upstream, default_model, with_metadata);
     let result = data(&Shown {
         models: survey.models().filter(shown).map(view).collect(),
-        default_model,
+        default_model: default_model.map(|it| it.name.as_str()),
         summary: Summary::of(&survey),
         unavailable: survey.unavailable(),
     });
@@ -57,7 +57,7 @@ struct Asked {
     only: Option<ModelType>,
     loaded_only: bool,
     with_metadata: bool,
-    default_model: Option<String>,
+    default_model: Option<DefaultModel>,
 }
 
 type Lists = Vec<(String, Arc<ModelList>)>;

@@ -8,7 +8,7 @@ use crate::tools::generate::tenths;
 use crate::tools::outcome::{Failure, data, object};
 use crate::tools::pace::Pace;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::LoadRequest;
+use crate::upstream::{ChatEvent, LoadRequest};
 
 /// Brings a model into memory.
 pub(super) fn run(
@@ -29,7 +29,7 @@ pub(super) fn run(
         beat: pace.beat(),
     };
     pace.begin(Instant::now());
-    let mut on = |event: crate::upstream::ChatEvent<'_>| pace.hear(event, Instant::now());
+    let mut on = |event: ChatEvent<'_>| pace.hear(event, Instant::now());
     let loaded = toolbox.fleet().load(&request, context.cancel, &mut on)?;
     Ok(data(&object!({
         "model": loaded.model,
@@ -55,7 +55,12 @@ pub(super) fn unload(
         return Err(Unusable::new(arguments.path_of("model"), problem).into());
     };
     let upstream = arguments.text("upstream")?;
-    let (upstream, unloaded) = toolbox.fleet().unload(upstream, name, context.cancel)?;
+    let mut pace = Pace::new(context.progress);
+    pace.begin(Instant::now());
+    let beat = pace.beat();
+    let mut on = |event: ChatEvent<'_>| pace.hear(event, Instant::now());
+    let fleet = toolbox.fleet();
+    let (upstream, unloaded) = fleet.unload(upstream, name, beat, context.cancel, &mut on)?;
     Ok(data(&object!({ "unloaded": unloaded, "upstream": upstream })))
 }
 

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use crate::tools::scan::{Kind, find};
+use crate::tools::fold::{folded, is_mark};
+use crate::tools::scan::{Kind, NO_SPACES, find};
 
 /// The private values of one text.
 pub(super) struct Mask {
@@ -126,21 +127,22 @@ impl Mask {
     }
 }
 
-/// Where a value stands, whatever the case, the white space and the apostrophe, and not as a part of
-/// a longer word, in scripts that have spaces between words.
+/// Where a value stands, whatever the case, the accents, the white space and the apostrophe, and not
+/// as a part of a longer word, in scripts that have spaces between words.
 fn places(text: &str, value: &str) -> Vec<Range<usize>> {
-    let is_word =
-        |sign: Option<char>| sign.is_some_and(|sign| sign.is_alphanumeric() && sign < NO_SPACES);
+    let is_word = |sign: Option<char>| {
+        sign.is_some_and(|sign| sign < NO_SPACES && (sign.is_alphanumeric() || is_mark(sign)))
+    };
     let (begins, ends) = (is_word(value.chars().next()), is_word(value.chars().next_back()));
     let mut places = Vec::new();
-    let Some(first) = value.chars().next().map(folded) else { return places };
+    let Some(first) = value.chars().find(|sign| !is_mark(*sign)).map(folded) else { return places };
     let mut free = 0;
     let mut before = None;
     for (at, sign) in text.char_indices() {
         let behind_word = begins && is_word(before);
         before = Some(sign);
         // Most places are none; this is what it costs to see that.
-        if at < free || behind_word || !folded(sign).eq(first.clone()) {
+        if at < free || behind_word || folded(sign) != first {
             continue;
         }
         let Some(rest) = text.get(at..) else { continue };
@@ -157,26 +159,18 @@ fn places(text: &str, value: &str) -> Vec<Range<usize>> {
 /// How many bytes of the beginning of `text` are this value.
 fn matched(text: &str, value: &str) -> Option<usize> {
     let mut rest = text.char_indices().peekable();
-    let mut wanted = value.chars().peekable();
+    let mut wanted = value.chars().filter(|sign| !is_mark(*sign)).peekable();
     while let Some(sign) = wanted.next() {
         if sign.is_whitespace() {
             while wanted.next_if(|sign| sign.is_whitespace()).is_some() {}
             rest.next_if(|(_, sign)| sign.is_whitespace())?;
             while rest.next_if(|(_, sign)| sign.is_whitespace()).is_some() {}
         } else {
-            rest.next_if(|(_, other)| folded(*other).eq(folded(sign)))?;
+            rest.next_if(|(_, other)| folded(*other) == folded(sign))?;
         }
+        while rest.next_if(|(_, sign)| is_mark(*sign)).is_some() {}
     }
     Some(rest.next().map_or(text.len(), |(at, _)| at))
-}
-
-/// A sign as it is compared.
-fn folded(sign: char) -> std::char::ToLowercase {
-    match sign {
-        '\u{2018}' | '\u{2019}' | '\u{02bc}' => '\'',
-        sign => sign,
-    }
-    .to_lowercase()
 }
 
 /// Where the digits of a value stand, however they are grouped. Only of numbers long enough to be
@@ -210,7 +204,7 @@ fn number_places(text: &str, value: &str) -> Vec<Range<usize>> {
 fn is_same(one: &str, other: &str) -> bool {
     let plain = |text: &str| -> String {
         let kept = text.chars().filter(|sign| sign.is_alphanumeric() || ".@".contains(*sign));
-        let plain: String = kept.flat_map(char::to_lowercase).collect();
+        let plain: String = kept.map(folded).collect();
         if plain.contains(|sign: char| sign.is_alphabetic()) {
             plain
         } else {
@@ -227,8 +221,6 @@ fn is_same(one: &str, other: &str) -> bool {
 const DIGITS_MIN: usize = 7;
 /// Each is looked for in every text: more would take longer than anybody waits.
 pub(super) const VALUES_MAX: usize = 1000;
-/// From here on (Thai, kana, Han, Hangul and others) words stand without spaces between them.
-const NO_SPACES: char = '\u{0e00}';
 /// As between the groups of "(555) - 123".
 const GAP_MAX: usize = 3;
 
@@ -257,7 +249,19 @@ mod tests {
             ("O'Brien", "Mr. O\u{2019}Brien", "Mr. [NAME_1]"),
             ("田中", "田中さんは東京", "[NAME_1]さんは東京"),
             ("Li", "Lima is no Li.", "Lima is no [NAME_1]."),
-            ("İpek", "İPEK and ipek", "[NAME_1] and ipek"),
+            ("İpek", "İPEK and ipek", "[NAME_1] and [NAME_1]"),
+            (
+                "André",
+                "Andre\u{301}, ANDRE\u{301}s and Andre.",
+                "[NAME_1], ANDRE\u{301}s and [NAME_1].",
+            ),
+            ("Zoe\u{308} Mu\u{308}ller", "zoë  Müller", "[NAME_1]"),
+            (
+                "Ann",
+                "E\u{301}ann and anno\u{308} and Ann",
+                "E\u{301}ann and anno\u{308} and [NAME_1]",
+            ),
+            ("Андрей", "Андреи\u{306} тут", "[NAME_1] тут"),
         ] {
             let mask = Mask::new(text, &[name], false);
             assert_eq!(mask.masked(text), masked);

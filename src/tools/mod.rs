@@ -14,6 +14,7 @@ mod conversations;
 mod download_model;
 mod embed;
 mod entries;
+mod fold;
 mod generate;
 mod images;
 mod list_models;

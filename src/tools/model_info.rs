@@ -6,7 +6,7 @@ use crate::mcp::{CallContext, CallToolResult, ToolCall};
 use crate::tools::arguments::Arguments;
 use crate::tools::model_view::show;
 use crate::tools::outcome::{Failure, data, insert};
-use crate::tools::pick::default_of;
+use crate::tools::pick::{DefaultModel, default_of};
 use crate::tools::survey::Survey;
 use crate::tools::toolbox::Toolbox;
 use crate::upstream::{Failed, Model, ModelType, UpstreamError};
@@ -20,7 +20,8 @@ pub(super) fn run(
     let arguments = Arguments::new(&call.arguments);
     let name = arguments.needed("model")?;
     let survey = Survey::take(toolbox, arguments.text("upstream")?, context.cancel)?;
-    info(&survey, name, toolbox, context)
+    let found = survey.find(name).ok_or_else(|| survey.unknown(name))?;
+    Ok(info(found, default_of(&survey, toolbox, context).as_ref()))
 }
 
 /// Shows the model that a call without one is answered by.
@@ -30,21 +31,17 @@ pub(super) fn current(
     context: &CallContext<'_>,
 ) -> Result<CallToolResult, Failure> {
     let survey = Survey::take(toolbox, None, context.cancel)?;
-    match default_of(&survey, toolbox, context) {
-        Some(name) => info(&survey, &name, toolbox, context),
-        None => Err(Failed { upstream: String::new(), error: UpstreamError::NoModel }.into()),
-    }
+    let Some(current) = default_of(&survey, toolbox, context) else {
+        return Err(Failed { upstream: String::new(), error: UpstreamError::NoModel }.into());
+    };
+    let mut lists = survey.lists.iter().filter(|(upstream, _)| *upstream == current.upstream);
+    let found = lists.find_map(|(upstream, list)| Some((upstream, list.find(&current.name)?)));
+    let (upstream, model) = found.ok_or_else(|| survey.unknown(&current.name))?;
+    Ok(info((upstream, model), Some(&current)))
 }
 
-fn info(
-    survey: &Survey,
-    name: &str,
-    toolbox: &Toolbox,
-    context: &CallContext<'_>,
-) -> Result<CallToolResult, Failure> {
-    let (upstream, model) = survey.find(name).ok_or_else(|| survey.unknown(name))?;
-    let default_model = default_of(survey, toolbox, context);
-    let mut shown = json!(show(model, upstream, default_model.as_deref(), true));
+fn info((upstream, model): (&str, &Model), default_model: Option<&DefaultModel>) -> CallToolResult {
+    let mut shown = json!(show(model, upstream, default_model, true));
     let window = model.context_length.or(model.max_context_length);
     for (key, value) in [
         ("displayName", json!(model.name.as_deref().unwrap_or(&model.id))),
@@ -54,7 +51,7 @@ fn info(
     ] {
         insert(&mut shown, key, Some(value));
     }
-    Ok(data(&json!({ "model": shown })))
+    data(&json!({ "model": shown }))
 }
 
 /// What it is good for, as far as its list says.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::tools::pick::DefaultModel;
 use crate::tools::survey::Survey;
 use crate::upstream::{Model, ModelList, ModelState, ModelType};
 
@@ -9,7 +10,7 @@ use crate::upstream::{Model, ModelList, ModelState, ModelType};
 pub(super) fn show<'a>(
     model: &'a Model,
     upstream: &'a str,
-    default_model: Option<&str>,
+    default_model: Option<&DefaultModel>,
     with_metadata: bool,
 ) -> Shape<'a> {
     let can = |has: Option<bool>, what| has.unwrap_or(false).then_some(what);
@@ -49,8 +50,10 @@ pub(super) fn show<'a>(
                 parallel: copy.parallel,
             })
             .collect(),
-        is_default: default_model
-            .is_some_and(|name| name == model.id || name == model.ready_name()),
+        is_default: default_model.is_some_and(|it| {
+            it.upstream == upstream
+                && (it.name == model.id || model.instances.iter().any(|copy| copy.id == it.name))
+        }),
         status: "ready",
         upstream,
         provider: model.publisher.as_deref(),

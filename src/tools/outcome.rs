@@ -23,6 +23,8 @@ pub(super) enum Failure {
         /// The answer.
         raw: String,
     },
+    /// Another turn of the same conversation is being answered.
+    Busy,
 }
 
 impl Failure {
@@ -31,7 +33,7 @@ impl Failure {
         match self {
             Self::Upstream(failed) => failed.error.partial(),
             Self::Shape { raw, .. } => Some(raw),
-            Self::Arguments(_) => None,
+            Self::Arguments(_) | Self::Busy => None,
         }
     }
 
@@ -40,7 +42,7 @@ impl Failure {
         match self {
             Self::Upstream(failed) => &failed.upstream,
             Self::Shape { upstream, .. } => upstream,
-            Self::Arguments(_) => "",
+            Self::Arguments(_) | Self::Busy => "",
         }
     }
 
@@ -171,6 +173,13 @@ impl From<&Failure> for Told {
                 code: "SCHEMA_VIOLATION",
                 message: format!("the model's answer is not the wanted JSON: {why}"),
                 suggestion: "Try again, with another model, or with a simpler schema.".to_owned(),
+                retryable: true,
+            },
+            Failure::Busy => Self {
+                code: "CONVERSATION_BUSY",
+                message: "the conversation is busy: another turn of it is being answered"
+                    .to_owned(),
+                suggestion: "Wait for that answer, then call again.".to_owned(),
                 retryable: true,
             },
         }

@@ -78,10 +78,16 @@ impl<'a> Pace<'a> {
 
     /// Something came, or nothing came for a beat.
     pub(super) fn hear(&mut self, event: ChatEvent<'_>, now: Instant) {
+        let mut is_news = true;
         match event {
-            ChatEvent::Waiting => {}
+            // Vectors are counted by themselves.
+            ChatEvent::Waiting | ChatEvent::Embedded(_) => is_news = false,
             ChatEvent::Asking { .. } => READING.clone_into(&mut self.before),
-            ChatEvent::Queued { before } => self.before = format!("waiting, {before} before you"),
+            ChatEvent::Queued { before } => {
+                let told = format!("waiting, {before} before you");
+                is_news = told != self.before;
+                self.before = told;
+            }
             ChatEvent::Loading(percent) => {
                 self.share = f64::from(percent) * LOADED / 100.0;
                 self.before = format!("loading the model, {percent} %");
@@ -96,13 +102,13 @@ impl<'a> Pace<'a> {
                 self.writing_since.get_or_insert(now);
             }
         }
-        let due = match event {
-            ChatEvent::Waiting => BEAT_MIN,
+        let is_first = matches!(event, ChatEvent::Thinking(_) | ChatEvent::Writing(_))
+            && self.thought + self.written == 1;
+        let due = match is_news {
             // The wait is over, which is what a person sits and waits for.
-            ChatEvent::Thinking(_) | ChatEvent::Writing(_) if self.thought + self.written == 1 => {
-                Duration::ZERO
-            }
-            _ => BETWEEN,
+            _ if is_first => Duration::ZERO,
+            true => BETWEEN,
+            false => BEAT_MIN,
         };
         if self.to.is_none()
             || self.reported.is_some_and(|at| now.saturating_duration_since(at) < due)
@@ -149,11 +155,13 @@ impl<'a> Pace<'a> {
 const ACCEPTED: &str = "accepted";
 const READING: &str = "reading the prompt";
 
-/// Clients of some kinds give up after ten silent seconds.
-const BEAT: Duration = Duration::from_secs(7);
+/// How often a silent wait is left to see whether a beat is due; it counts anew with every request to
+/// an upstream.
+const BEAT: Duration = Duration::from_secs(3);
 
-/// A beat right after other progress is not needed.
-const BEAT_MIN: Duration = Duration::from_secs(4);
+/// Between a beat and what was told before it. Clients of some kinds give up after ten silent
+/// seconds; this and one wait more are less than the eight that are promised.
+const BEAT_MIN: Duration = Duration::from_millis(4500);
 
 /// Twice a second is as fast as anybody reads.
 const BETWEEN: Duration = Duration::from_millis(500);

@@ -7,7 +7,6 @@ use crate::mcp::CallContext;
 use crate::tools::arguments::Unusable;
 use crate::tools::survey::Survey;
 use crate::tools::toolbox::Toolbox;
-use crate::upstream::Model;
 use crate::worker::lock;
 
 /// The model that a call names, else the one that its session or the server was told to use;
@@ -37,18 +36,24 @@ fn chosen(toolbox: &Toolbox, whose: Whose<'_>) -> Option<String> {
     toolbox.choices().of(whose).or_else(|| toolbox.defaults().model.clone())
 }
 
-/// What a call without a model would be answered by, from what the upstreams have now.
+/// A model, and the upstream that it is at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DefaultModel {
+    pub(super) upstream: String,
+    pub(super) name: String,
+}
+
+/// What a call without a model would be answered by, from what the upstreams have now; where the
+/// survey is of one upstream, a call that names it.
 pub(super) fn default_of(
     survey: &Survey,
     toolbox: &Toolbox,
     context: &CallContext<'_>,
-) -> Option<String> {
-    let main = toolbox.fleet().main().default_model();
-    let listed = || {
-        let mut lists = survey.lists.iter();
-        lists.find_map(|(_, list)| list.preferred()).map(Model::ready_name)
-    };
-    chosen(toolbox, Whose::of(context)).or_else(|| main.or_else(listed).map(str::to_owned))
+) -> Option<DefaultModel> {
+    let named = survey.named.as_deref();
+    let chosen = if named.is_none() { chosen(toolbox, Whose::of(context)) } else { None };
+    let found = toolbox.fleet().default_model(named, chosen.as_deref(), &survey.lists);
+    found.map(|(upstream, name)| DefaultModel { upstream, name })
 }
 
 /// Whose default it is: of a session, else of a principal.

@@ -116,7 +116,7 @@ fn one(
             let found = find(&survey, plain).or_else(|| find(&survey, &unescaped));
             let (upstream, model) = found.ok_or_else(unknown)?;
             let default_model = default_of(&survey, toolbox, context);
-            Ok(json!(show(model, upstream, default_model.as_deref(), true)))
+            Ok(json!(show(model, upstream, default_model.as_ref(), true)))
         }
         Err(failure) => Err(failure),
     })
@@ -140,14 +140,14 @@ fn ids(survey: &Survey, of: ModelType) -> Vec<&str> {
 
 fn models(survey: &Survey, toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
     let default_model = default_of(survey, toolbox, context);
-    let view = |(upstream, model)| show(model, upstream, default_model.as_deref(), true);
+    let view = |(upstream, model)| show(model, upstream, default_model.as_ref(), true);
     let shown: Vec<_> = survey.models().map(|it| json!(view(it))).collect();
     let summary = Summary::of(survey);
     let mut all = object!({
         "models": shown,
         "llmModels": ids(survey, ModelType::Llm),
         "embeddingModels": ids(survey, ModelType::Embedding),
-        "defaultModel": default_model,
+        "defaultModel": default_model.as_ref().map(|it| it.name.as_str()),
         "count": summary.total,
         "summary": object!({
             "totalModels": summary.total,
@@ -231,7 +231,9 @@ fn capabilities(toolbox: &Toolbox, context: &CallContext<'_>) -> Value {
         numbered.map(|(at, step)| (format!("step{}", at + 1), step.into())).collect();
     let mut management = object!({
         "availableModels": survey.map(|survey| ids(survey, ModelType::Llm)),
-        "defaultModel": survey.and_then(|survey| default_of(survey, toolbox, context)),
+        "defaultModel": survey
+            .and_then(|survey| default_of(survey, toolbox, context))
+            .map(|it| it.name),
         "howToUse": how,
     });
     if let Err(failure) = &looked {

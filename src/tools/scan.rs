@@ -3,13 +3,15 @@
 
 use std::ops::Range;
 
+use crate::tools::fold::is_mark;
+
 /// Something that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found<'a> {
     pub(super) kind: Kind,
-    /// As it stands there.
+    /// As it stands there, a phone number without its extension.
     pub(super) text: &'a str,
-    /// Where, in bytes.
+    /// Where, in bytes, an extension included.
     pub(super) at: Range<usize>,
 }
 
@@ -81,7 +83,10 @@ pub(super) fn find(text: &str) -> Vec<Found<'_>> {
         let at_word = at == 0 || !bytes.get(at - 1).is_some_and(u8::is_ascii_alphanumeric);
         let hit = at_word.then(|| hit(text, at)).flatten();
         match hit.and_then(|(kind, end)| Some((kind, text.get(at..end)?, end))) {
-            Some((kind, value, end)) => {
+            Some((kind, value, mut end)) => {
+                if kind == Kind::Phone {
+                    end += text.get(end..).map_or(0, extension);
+                }
                 found.push(Found { kind, text: value, at: at..end });
                 at = end;
             }
@@ -103,42 +108,52 @@ fn hit(text: &str, at: usize) -> Option<(Kind, usize)> {
 }
 
 fn email(rest: &str) -> Option<usize> {
-    let bytes = rest.as_bytes();
-    let is_local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+-".contains(byte);
-    let local = bytes.iter().take(LOCAL_MAX).take_while(|byte| is_local(byte)).count();
-    if local == 0 || bytes.get(local) != Some(&b'@') || !bytes.first()?.is_ascii_alphanumeric() {
+    let is_local = |sign: &char| is_letter(*sign) || "._%+-".contains(*sign);
+    let local = rest.chars().take(LOCAL_MAX).take_while(is_local).map(char::len_utf8).sum();
+    if !is_letter(rest.chars().next()?) {
         return None;
     }
-    let domain = rest.get(local + 1..)?;
-    let is_domain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte);
-    let length = domain.bytes().take_while(is_domain).count();
+    let domain = rest.get(local..)?.strip_prefix('@')?;
+    let is_domain = |sign: &char| is_letter(*sign) || ".-".contains(*sign);
+    let length = domain.chars().take_while(is_domain).map(char::len_utf8).sum();
     let domain = domain.get(..length)?.trim_end_matches(['.', '-']);
     let (_, top) = domain.rsplit_once('.')?;
-    let is_top = top.len() >= 2 && top.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_top = top.chars().count() >= 2 && !top.contains(char::is_numeric);
     is_top.then_some(local + 1 + domain.len())
 }
 
-/// A currency sign before or behind a number.
+/// Whether a sign belongs to a name in an address: a letter or a digit of any script that has
+/// spaces between words, also when its accent stands behind it.
+fn is_letter(sign: char) -> bool {
+    sign < NO_SPACES && (sign.is_alphanumeric() || is_mark(sign))
+}
+
+/// A currency before or behind a number.
 fn amount(rest: &str) -> Option<usize> {
     let digits = |text: &str| {
         let length =
-            text.bytes().take_while(|it| it.is_ascii_digit() || b".,".contains(it)).count();
-        let number = text.get(..length)?.trim_end_matches(['.', ',']);
-        (number.bytes().any(|it| it.is_ascii_digit())).then_some(number.len())
+            text.bytes().take_while(|it| it.is_ascii_digit() || b".,'".contains(it)).count();
+        let number = text.get(..length)?.trim_end_matches(['.', ',', '\'']);
+        number.starts_with(|it: char| it.is_ascii_digit()).then_some(number.len())
     };
-    let sign = rest.chars().next().filter(|sign| CURRENCIES.contains(sign));
-    if let Some(sign) = sign {
-        let behind = rest.get(sign.len_utf8()..)?;
-        let gap = behind.len() - behind.trim_start_matches(' ').len();
-        return Some(sign.len_utf8() + gap + digits(behind.get(gap..)?)?);
+    let gap = |text: &str| text.len() - text.trim_start_matches(SPACES).len();
+    if let Some(length) = currency(rest) {
+        let behind = rest.get(length..)?;
+        let gap = gap(behind);
+        return Some(length + gap + digits(behind.get(gap..)?)?);
     }
-    let length = digits(rest).filter(|_| rest.starts_with(|it: char| it.is_ascii_digit()))?;
+    let length = digits(rest)?;
     let behind = rest.get(length..)?;
-    let gap = usize::from(behind.starts_with(' '));
-    let behind = behind.get(gap..)?;
-    let sign = behind.chars().next().filter(|sign| CURRENCIES.contains(sign)).map(char::len_utf8);
-    let word = || CODES.iter().find(|code| behind.starts_with(**code)).map(|code| code.len());
-    Some(length + gap + sign.or_else(word)?)
+    let gap = gap(behind);
+    Some(length + gap + currency(behind.get(gap..).filter(|_| gap <= GAP_MAX)?)?)
+}
+
+/// How long the currency is that begins here: a sign, perhaps with its country before it, or a code.
+fn currency(text: &str) -> Option<usize> {
+    let country = text.bytes().take_while(u8::is_ascii_uppercase).count();
+    let sign = text.get(country..)?.chars().next().filter(|sign| CURRENCIES.contains(sign));
+    let sign = sign.filter(|_| country <= COUNTRY_MAX).map(|sign| country + sign.len_utf8());
+    sign.or_else(|| CODES.iter().find(|code| text.starts_with(**code)).map(|code| code.len()))
 }
 
 /// An international bank account number, whose check digits are right.
@@ -183,10 +198,28 @@ fn number(rest: &str, before: &str) -> Option<(Kind, usize)> {
     (1..=groups.len()).rev().find_map(|count| {
         let groups = groups.get(..count)?;
         let end = groups.last()?.end;
+        let kind = meaning(groups, plus, rest, named)?;
         let whole = !rest.as_bytes().get(end).is_some_and(u8::is_ascii_alphanumeric);
-        let kind = whole.then(|| meaning(groups, plus, rest, named)).flatten()?;
-        Some((kind, end))
+        let extended = kind == Kind::Phone && extension(rest.get(end..)?) > 0;
+        (whole || extended).then_some((kind, end))
     })
+}
+
+/// How long the extension is that stands behind a phone number; 0 when there is none.
+fn extension(behind: &str) -> usize {
+    let start = behind.trim_start_matches([' ', ',']);
+    let gap = behind.len() - start.len();
+    let letters = start.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let (Some(word), Some(rest)) = (start.get(..letters), start.get(letters..)) else { return 0 };
+    let is_one = EXTENSIONS.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let number = rest.trim_start_matches(['.', ':', ' ']);
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    let ends = !number.as_bytes().get(digits).is_some_and(u8::is_ascii_alphanumeric);
+    if gap <= 2 && is_one && (1..=EXTENSION_MAX).contains(&digits) && ends {
+        behind.len() - number.len() + digits
+    } else {
+        0
+    }
 }
 
 /// Digits, where they end, and what stands before them.
@@ -288,7 +321,18 @@ fn is_called_account(before: &str) -> bool {
 /// Longer names are none (RFC 5321, section 4.5.3.1.1).
 const LOCAL_MAX: usize = 64;
 const CURRENCIES: [char; 4] = ['$', '€', '£', '¥'];
-const CODES: [&str; 4] = ["USD", "EUR", "GBP", "CHF"];
+const CODES: [&str; 10] = ["USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD", "SEK", "NOK", "DKK"];
+/// As in NZ$.
+const COUNTRY_MAX: usize = 2;
+/// Also those that keep a number and its unit on one line.
+const SPACES: [char; 3] = [' ', '\u{a0}', '\u{202f}'];
+/// One space of any kind, in bytes, between a number and its currency.
+const GAP_MAX: usize = 3;
+const EXTENSIONS: [&str; 3] = ["x", "ext", "extension"];
+/// Longer numbers are no house's extensions.
+const EXTENSION_MAX: usize = 6;
+/// From here on (Thai, kana, Han, Hangul and others) words stand without spaces between them.
+pub(super) const NO_SPACES: char = '\u{0e00}';
 /// ISO 13616.
 const IBAN_MIN: usize = 15;
 const IBAN_MAX: usize = 34;
@@ -314,6 +358,17 @@ mod tests {
             ("SSN 123-45-6789.", ("ssn", "123-45-6789")),
             ("call (555) 123-4567 now", ("phone", "(555) 123-4567")),
             ("call 555-123-4567", ("phone", "555-123-4567")),
+            ("call 555-123-4567x12 now", ("phone", "555-123-4567")),
+            ("call +49 30 1234567, Ext. 12", ("phone", "+49 30 1234567")),
+            ("to ann@müller.de, now", ("email", "ann@müller.de")),
+            ("(müller@example.de)", ("email", "müller@example.de")),
+            ("von u\u{308}lker@bu\u{308}ro.de.", ("email", "u\u{308}lker@bu\u{308}ro.de")),
+            ("на анна@почта.рф", ("email", "анна@почта.рф")),
+            ("请联系ann@example.org谢谢", ("email", "ann@example.org")),
+            ("costs EUR 500 or so", ("amount", "EUR 500")),
+            ("costs CHF1'250.50", ("amount", "CHF1'250.50")),
+            ("costs US$ 30", ("amount", "US$ 30")),
+            ("kostet 500\u{a0}€", ("amount", "500\u{a0}€")),
             ("call +49 30 1234567", ("phone", "+49 30 1234567")),
             ("ruf 030/1234567", ("phone", "030/1234567")),
             ("to DE89 3704 0044 0532 0130 00 today", ("account", "DE89 3704 0044 0532 0130 00")),
@@ -342,6 +397,8 @@ mod tests {
             "build 1700000000 of Johnson Street",
             "me@home and @ann and a@b.c",
             "abc12345678 and 123456",
+            "EURO 2024 and EUR and USD, CAD. 5x5",
+            "555-123-4567xyz and 555-123-4567x1234567",
         ] {
             assert_eq!(found(text), [], "{text}");
         }

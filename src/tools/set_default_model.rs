@@ -31,7 +31,7 @@ pub(super) fn run(
     Ok(data(&object!({
         "success": true,
         "defaultModel": chosen.as_str(),
-        "previousDefault": previous,
+        "previousDefault": previous.map(|it| it.name),
         "scope": if for_all { "server" } else { "session" },
         "message": format!("{chosen} is now the default model for {whom}."),
     })))

@@ -15,6 +15,8 @@ pub(super) struct Survey {
     /// With the name of the upstream, the default first.
     pub(super) lists: Vec<(String, Arc<ModelList>)>,
     pub(super) failures: Vec<Failure>,
+    /// The upstream that alone was asked.
+    pub(super) named: Option<String>,
 }
 
 impl Survey {
@@ -28,12 +30,13 @@ impl Survey {
         let Some(name) = upstream else { return Self::of(fleet.lists(cancel)) };
         let upstream = Arc::clone(fleet.named(Some(name))?);
         let models = upstream.list_models(cancel);
-        Self::of(vec![Listed { upstream, models }])
+        let survey = Self::of(vec![Listed { upstream, models }])?;
+        Ok(Self { named: Some(name.to_owned()), ..survey })
     }
 
     /// Sorts what came. Errors: no list did; the failure of the first.
     pub(super) fn of(lists: Vec<Listed>) -> Result<Self, Failure> {
-        let mut survey = Self { lists: Vec::new(), failures: Vec::new() };
+        let mut survey = Self { lists: Vec::new(), failures: Vec::new(), named: None };
         for Listed { upstream, models } in lists {
             let upstream = upstream.name().to_owned();
             match models {

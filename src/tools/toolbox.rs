@@ -132,10 +132,15 @@ impl Toolbox {
 
     fn filled(mut self, shown: Shown) -> Self {
         (self.runs, self.tools, self.examples) = (Vec::new(), Vec::new(), Vec::new());
-        for entry in ENTRIES.iter().filter(|entry| shown.tools.shows(entry.name)) {
+        // What would only be refused is not shown.
+        let kept = self.defaults.conversations;
+        let can = |name: &str| kept || !name.ends_with(OF_CONVERSATIONS);
+        let entries = ENTRIES.iter().filter(|entry| shown.tools.shows(entry.name));
+        for entry in entries.filter(|entry| can(entry.name)) {
             self.add(entry.name, entry.spec, entry.run);
         }
-        for alias in ALIASES.iter().filter(|alias| shown.tools.shows_alias(alias.name)) {
+        let aliases = ALIASES.iter().filter(|alias| shown.tools.shows_alias(alias.name));
+        for alias in aliases.filter(|alias| can(alias.name)) {
             if let Some(target) = ENTRIES.iter().find(|entry| entry.name == alias.means) {
                 self.add(alias.name, target.spec, alias.run.unwrap_or(target.run));
             }
@@ -301,6 +306,9 @@ impl Service for Toolbox {
         complete::complete(self, completion, context.cancel)
     }
 }
+
+/// How the names of tools end that are only for kept conversations.
+const OF_CONVERSATIONS: &str = "_conversation";
 
 impl fmt::Debug for Toolbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

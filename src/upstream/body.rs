@@ -25,7 +25,7 @@ impl Route {
         if request.complete.is_some() {
             return Self::Text;
         }
-        if kind != Some(Kind::LmStudio) || !is_native(request) {
+        if kind != Some(Kind::LmStudio) || !request.is_native() {
             return Self::Chat;
         }
         let wants_conversation = request.store || request.conversation.is_some();
@@ -45,23 +45,6 @@ impl Route {
             Self::Text => "/v1/completions",
         }
     }
-}
-
-/// Whether LM Studio's own API can express it: one question, perhaps with instructions before it.
-pub(super) fn is_native(request: &ChatRequest) -> bool {
-    let mut roles = request.messages.iter().map(|message| message.role);
-    let one_question = matches!(
-        (roles.next(), roles.next(), roles.next()),
-        (Some(Role::User), None, _) | (Some(Role::System), Some(Role::User), None)
-    );
-    one_question
-        && request.complete.is_none()
-        && request.json_schema.is_none()
-        && request.stop.is_empty()
-        && request.seed.is_none()
-        && request.frequency_penalty.is_none()
-        && request.presence_penalty.is_none()
-        && request.temperature.is_none_or(|temperature| temperature <= 1.0)
 }
 
 /// What an upstream was found to refuse, so that it is not sent again.

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -38,6 +39,7 @@ pub(super) struct Call {
     received: Cell<bool>,
     reused: Cell<bool>,
     parked: RefCell<Option<Box<dyn Transport>>>,
+    dialed: RefCell<Option<TcpStream>>,
 }
 
 impl Call {
@@ -60,6 +62,7 @@ impl Call {
             received: Cell::new(false),
             reused: Cell::new(false),
             parked: RefCell::new(None),
+            dialed: RefCell::new(None),
         })
     }
 
@@ -145,6 +148,26 @@ impl Call {
         until
     }
 
+    /// Whether whoever waits for a connection is to be woken now.
+    pub(super) fn is_beat_due(&self) -> bool {
+        let now = Instant::now();
+        let due = self.beat.is_some_and(|beat| now >= self.woken.get() + beat);
+        if due {
+            self.woken.set(now);
+        }
+        due
+    }
+
+    /// Keeps a connection that was made for this request, for [`Call::take_dialed`].
+    pub(super) fn dialed(&self, stream: TcpStream) {
+        *self.dialed.borrow_mut() = Some(stream);
+    }
+
+    /// The connection that was made.
+    pub(super) fn take_dialed(&self) -> Option<TcpStream> {
+        self.dialed.borrow_mut().take()
+    }
+
     /// The connection stands; what was written and read for its handshake does not count.
     pub(super) fn connected(&self) {
         self.phase.set(Phase::Asking { since: Instant::now() });
@@ -157,9 +180,12 @@ impl Call {
         matches!(self.phase.get(), Phase::Connecting { .. })
     }
 
-    /// A connection of the pool serves this request.
+    /// A connection of the pool serves this request, which may have looked for one of its own.
     pub(super) fn take_reused(&self) {
         self.reused.set(true);
+        if self.is_connecting() {
+            self.connected();
+        }
     }
 
     /// A part of the request was written.

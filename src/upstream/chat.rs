@@ -44,6 +44,25 @@ pub struct ChatRequest {
 }
 
 impl ChatRequest {
+    /// Whether LM Studio's own `/api/v1/chat`, which keeps conversations, can express it: one
+    /// question, perhaps with instructions before it, and only the arguments that it knows.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        let mut roles = self.messages.iter().map(|message| message.role);
+        let one_question = matches!(
+            (roles.next(), roles.next(), roles.next()),
+            (Some(Role::User), None, _) | (Some(Role::System), Some(Role::User), None)
+        );
+        one_question
+            && self.complete.is_none()
+            && self.json_schema.is_none()
+            && self.stop.is_empty()
+            && self.seed.is_none()
+            && self.frequency_penalty.is_none()
+            && self.presence_penalty.is_none()
+            && self.temperature.is_none_or(|temperature| temperature <= 1.0)
+    }
+
     /// Everything that the model has to read, in characters that count for its window.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         let messages = self.messages.iter().map(|message| message.content.as_str());
@@ -133,6 +152,8 @@ pub enum ChatEvent<'a> {
     Thinking(&'a str),
     /// A piece of the answer; about one token.
     Writing(&'a str),
+    /// So many texts have their vectors.
+    Embedded(usize),
 }
 
 /// A model's answer.

@@ -106,7 +106,8 @@ impl Upstream {
         }
     }
 
-    fn look(
+    /// As [`Upstream::list_models`]; `on_beat` is called every `beat` of silence.
+    pub(super) fn look(
         &self,
         cancel: &Cancel,
         beat: Option<Duration>,
@@ -144,11 +145,16 @@ impl Upstream {
         Ok(list)
     }
 
-    /// Its kind, asked for where it is not known.
-    pub(super) fn kind(&self, cancel: &Cancel) -> Result<Kind, UpstreamError> {
+    /// Its kind, asked for where it is not known; `on_beat` is called every `beat` of silence.
+    pub(super) fn kind(
+        &self,
+        cancel: &Cancel,
+        beat: Option<Duration>,
+        on_beat: &mut dyn FnMut(),
+    ) -> Result<Kind, UpstreamError> {
         match self.record.kind() {
             Some(kind) => Ok(kind),
-            None => Ok(self.list_models(cancel)?.kind),
+            None => Ok(self.look(cancel, beat, on_beat)?.kind),
         }
     }
 
@@ -162,11 +168,17 @@ impl Upstream {
         *lock(&self.without) = without;
     }
 
-    /// GETs JSON. Errors: as of [`Upstream::ask`].
-    pub(super) fn fetch(&self, path: &str, cancel: &Cancel) -> Result<Vec<u8>, UpstreamError> {
-        let call = Call::new(cancel, self.settings.limits, None);
+    /// GETs JSON; `on_beat` is called every `beat` of silence. Errors: as of [`Upstream::ask`].
+    pub(super) fn fetch(
+        &self,
+        path: &str,
+        cancel: &Cancel,
+        beat: Option<Duration>,
+        on_beat: &mut dyn FnMut(),
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let call = Call::new(cancel, self.settings.limits, beat);
         let _entered = call.enter();
-        let replied = self.exchange.get(path, &call, &mut || ());
+        let replied = self.exchange.get(path, &call, on_beat);
         self.judge(replied, None)
     }
 

@@ -35,15 +35,20 @@ impl Dial {
     }
 
     /// A connected stream with TCP_NODELAY, from the first address that answers; every address
-    /// gets an equal share of the time that is left.
-    pub(super) fn connect(&self, call: &Call, until: Instant) -> io::Result<TcpStream> {
-        let addresses = self.addresses(call, until)?;
+    /// gets an equal share of the time that is left. `beat` is called as often as the call asks.
+    pub(super) fn connect(
+        &self,
+        call: &Call,
+        until: Instant,
+        beat: &mut dyn FnMut(),
+    ) -> io::Result<TcpStream> {
+        let addresses = self.addresses(call, until, beat)?;
         let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failed = None;
         for address in addresses {
             let now = Instant::now();
             let share = until.saturating_duration_since(now) / left.max(1);
-            match reach(address, now + share, call) {
+            match reach(address, now + share, call, beat) {
                 Ok(stream) => return Ok(stream),
                 Err(error) if Stop::within(&error) == Some(Stop::Cancelled) => return Err(error),
                 Err(error) => failed = Some(error),
@@ -53,7 +58,12 @@ impl Dial {
         Err(failed.unwrap_or_else(|| self.unknown()))
     }
 
-    fn addresses(&self, call: &Call, until: Instant) -> io::Result<Vec<SocketAddr>> {
+    fn addresses(
+        &self,
+        call: &Call,
+        until: Instant,
+        beat: &mut dyn FnMut(),
+    ) -> io::Result<Vec<SocketAddr>> {
         match &self.host {
             Host::Address(address) => Ok(vec![SocketAddr::new(*address, self.port)]),
             // Without a look-up (RFC 6761, 6.3), and IPv4 first: LM Studio listens there only.
@@ -61,7 +71,7 @@ impl Dial {
                 .map(|address| SocketAddr::new(address, self.port))
                 .to_vec()),
             Host::Name(name) => {
-                let found = self.lookup.find(name, self.port, call, until)?;
+                let found = self.lookup.find((name, self.port), call, until, beat)?;
                 if found.is_empty() { Err(self.unknown()) } else { Ok(found) }
             }
         }
@@ -84,14 +94,19 @@ enum Host {
 }
 
 /// Connects without blocking and looks at the `Cancel` in between.
-fn reach(address: SocketAddr, until: Instant, call: &Call) -> io::Result<TcpStream> {
+fn reach(
+    address: SocketAddr,
+    until: Instant,
+    call: &Call,
+    beat: &mut dyn FnMut(),
+) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = socket(family, SocketType::STREAM, None)?;
     fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
     ioctl_fionbio(&fd, true)?;
     match connect(&fd, &address) {
         Ok(()) => {}
-        Err(Errno::INPROGRESS | Errno::INTR) => finish(&fd, until, call)?,
+        Err(Errno::INPROGRESS | Errno::INTR) => finish(&fd, until, call, beat)?,
         Err(error) => return Err(error.into()),
     }
     ioctl_fionbio(&fd, false)?;
@@ -99,9 +114,12 @@ fn reach(address: SocketAddr, until: Instant, call: &Call) -> io::Result<TcpStre
     Ok(TcpStream::from(fd))
 }
 
-fn finish(fd: &OwnedFd, until: Instant, call: &Call) -> io::Result<()> {
+fn finish(fd: &OwnedFd, until: Instant, call: &Call, beat: &mut dyn FnMut()) -> io::Result<()> {
     loop {
         call.look()?;
+        if call.is_beat_due() {
+            beat();
+        }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Stop::Limit(Limit::Connect).into());
@@ -134,10 +152,10 @@ struct Found {
 impl Lookup {
     fn find(
         self: &Arc<Self>,
-        name: &str,
-        port: u16,
+        (name, port): (&str, u16),
         call: &Call,
         until: Instant,
+        beat: &mut dyn FnMut(),
     ) -> io::Result<Vec<SocketAddr>> {
         let waker = Arc::clone(self);
         // The lock makes sure that a waiter either sees the flag or is woken.
@@ -161,9 +179,15 @@ impl Lookup {
             if left.is_zero() {
                 return Err(Stop::Limit(Limit::Connect).into());
             }
+            let left = left.min(SLICE);
             state =
                 self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             call.check()?;
+            if call.is_beat_due() {
+                drop(state);
+                beat();
+                state = lock(&self.state);
+            }
         }
         Ok(state.addresses.clone())
     }
@@ -198,7 +222,7 @@ impl Lookup {
     }
 }
 
-/// How late a connect that hangs sees a `Cancel`.
+/// How late a connect that hangs sees a `Cancel` or a beat.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// How long found addresses are used without asking again; a desktop that got a new address is

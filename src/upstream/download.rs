@@ -1,5 +1,6 @@
 //! Brings models onto an upstream's disk: LM Studio's jobs, and Ollama's pulls.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -67,17 +68,23 @@ struct Job {
 
 impl Fleet {
     /// Begins a download; it goes on when this has returned. `quantization` is for links to
-    /// Hugging Face at LM Studio. Errors: see [`UpstreamError`].
+    /// Hugging Face at LM Studio; `on_beat` is called every `beat` of silence. Errors: see
+    /// [`UpstreamError`].
     pub fn download(
         &self,
         upstream: Option<&str>,
         model: &str,
         quantization: Option<&str>,
         cancel: &Cancel,
+        beat: Option<Duration>,
+        on_beat: &mut dyn FnMut(),
     ) -> Result<Download, Failed> {
         let upstream = self.named(upstream)?;
-        let begun = match upstream.kind(cancel) {
-            Ok(Kind::LmStudio) => studio(upstream, model, quantization, cancel),
+        let begun = match upstream.kind(cancel, beat, on_beat) {
+            Ok(Kind::LmStudio) => {
+                let call = Call::new(cancel, upstream.settings.limits, beat);
+                studio(upstream, model, quantization, &call, on_beat)
+            }
             Ok(Kind::Ollama) if quantization.is_some() => Err(UpstreamError::NotSupported {
                 what: "choosing a quantization",
                 said: "Ollama takes it as a tag of the model, as in llama3:8b-instruct-q8_0"
@@ -93,12 +100,14 @@ impl Fleet {
         begun.map_err(|error| Failed::at(upstream, error))
     }
 
-    /// How far a download is. Errors: see [`UpstreamError`]; an unknown job is a bad request.
+    /// How far a download is; `on_beat` is called every `beat` of silence. Errors: see [`UpstreamError`]; an unknown job is a bad request.
     pub fn download_status(
         &self,
         upstream: Option<&str>,
         job_id: &str,
         cancel: &Cancel,
+        beat: Option<Duration>,
+        on_beat: &mut dyn FnMut(),
     ) -> Result<Download, Failed> {
         let ours = |upstream: &&std::sync::Arc<Upstream>| upstream.pulls.has(job_id);
         let upstream = match (upstream, self.upstreams().iter().find(ours)) {
@@ -107,23 +116,27 @@ impl Fleet {
         };
         let status = match upstream.pulls.status(job_id) {
             Some(status) => Ok(Download { upstream: upstream.name().to_owned(), ..status }),
-            None => job(upstream, job_id, cancel),
+            None => job(upstream, job_id, cancel, beat, on_beat),
         };
         status.map_err(|error| Failed::at(upstream, error))
     }
 
-    /// Watches a download until it is over; `on` hears how far it is, once a second. A cancel ends
-    /// the watching, not the download. Errors: as of [`Fleet::download_status`].
+    /// Watches what `begun` was until it is over; `on` hears how far it is, once a second, and the
+    /// same again every `beat` of silence. A cancel ends the watching, not the download. Errors: as of [`Fleet::download_status`].
     pub fn follow_download(
         &self,
-        upstream: Option<&str>,
-        job_id: &str,
+        begun: Download,
         cancel: &Cancel,
         until: Instant,
+        beat: Option<Duration>,
         on: &mut dyn FnMut(&Download),
     ) -> Result<Download, Failed> {
+        let mut status = begun;
         loop {
-            let status = self.download_status(upstream, job_id, cancel)?;
+            let Some(job) = status.job_id.clone() else { return Ok(status) };
+            let upstream = Some(status.upstream.as_str());
+            let on_beat = &mut || on(&status);
+            status = self.download_status(upstream, &job, cancel, beat, on_beat)?;
             if status.is_over() || Instant::now() >= until {
                 return Ok(status);
             }
@@ -139,31 +152,37 @@ fn studio(
     upstream: &Upstream,
     model: &str,
     quantization: Option<&str>,
-    cancel: &Cancel,
+    call: &Rc<Call>,
+    on_beat: &mut dyn FnMut(),
 ) -> Result<Download, UpstreamError> {
     let mut body = Object::with("model", model);
     if let Some(quantization) = quantization {
         body.text("quantization", quantization);
     }
-    let call = Call::new(cancel, upstream.settings.limits, None);
     let _entered = call.enter();
     let path = "/api/v1/models/download";
-    let answer = upstream.ask(path, &body.end(), Some(model), &call, &mut || ())?;
+    let answer = upstream.ask(path, &body.end(), Some(model), call, on_beat)?;
     read(upstream, &answer, None)
 }
 
-fn job(upstream: &Upstream, job_id: &str, cancel: &Cancel) -> Result<Download, UpstreamError> {
+fn job(
+    upstream: &Upstream,
+    job_id: &str,
+    cancel: &Cancel,
+    beat: Option<Duration>,
+    on_beat: &mut dyn FnMut(),
+) -> Result<Download, UpstreamError> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if job_id.is_empty() || !job_id.bytes().all(is_name) {
         return Err(UpstreamError::BadRequest { said: "there is no such job".to_owned() });
     }
-    if upstream.kind(cancel)? != Kind::LmStudio {
+    if upstream.kind(cancel, beat, on_beat)? != Kind::LmStudio {
         return Err(UpstreamError::BadRequest {
             said: format!("there is no job {job_id} any more; they end with this server"),
         });
     }
     let path = format!("/api/v1/models/download/status/{job_id}");
-    read(upstream, &upstream.fetch(&path, cancel)?, Some(job_id))
+    read(upstream, &upstream.fetch(&path, cancel, beat, on_beat)?, Some(job_id))
 }
 
 fn read(

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use crate::cancel::Cancel;
 use crate::upstream::call::Call;
 use crate::upstream::chat::ChatEvent;
-use crate::upstream::client::Upstream;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::fleet::{Failed, Fleet};
 use crate::upstream::json::Object;
@@ -66,7 +65,8 @@ struct Usage {
 }
 
 impl Fleet {
-    /// Turns texts into vectors. `on` hears of silence alone. Errors: see [`UpstreamError`].
+    /// Turns texts into vectors, some at a time, at one upstream. `on` hears of silence and of how
+    /// many are done. Errors: see [`UpstreamError`].
     pub fn embed(
         &self,
         request: &EmbedRequest,
@@ -80,26 +80,38 @@ impl Fleet {
             beat: request.beat,
         };
         self.routed(&wanted, cancel, on, &mut |choice, on| {
-            let mut beat = || on(ChatEvent::Waiting);
-            embed(&choice.upstream, choice, request, cancel, &mut beat)
+            let mut all = Embeddings::default();
+            for part in request.input.chunks(PART) {
+                let mut some = embed(choice, (part, request), cancel, on)?;
+                all.vectors.append(&mut some.vectors);
+                let counted = all.prompt_tokens.unwrap_or(0);
+                let tokens = some.prompt_tokens.map(|count| counted.saturating_add(count));
+                all.prompt_tokens = tokens.or(all.prompt_tokens);
+                all.model = some.model;
+                on(ChatEvent::Embedded(all.vectors.len()));
+            }
+            same_length(&all.vectors)?;
+            choice.upstream.name().clone_into(&mut all.upstream);
+            Ok(all)
         })
     }
 }
 
 fn embed(
-    upstream: &Upstream,
     choice: &Choice,
-    request: &EmbedRequest,
+    (texts, request): (&[String], &EmbedRequest),
     cancel: &Cancel,
-    beat: &mut dyn FnMut(),
+    on: &mut dyn FnMut(ChatEvent<'_>),
 ) -> Result<Embeddings, UpstreamError> {
+    let upstream = &choice.upstream;
     let kind = choice.list.as_ref().map(|list| list.kind);
     let path = if kind == Some(Kind::Ollama) { "/api/embed" } else { "/v1/embeddings" };
     let mut body = Object::with("model", &choice.name);
-    body.texts("input", &request.input);
+    body.texts("input", texts);
     body.integer("dimensions", request.dimensions.map(i64::from));
     let call = Call::new(cancel, upstream.settings.limits, request.beat);
     let _entered = call.enter();
+    let beat = &mut || on(ChatEvent::Waiting);
     let answer = upstream.ask(path, &body.end(), Some(&choice.asked), &call, beat);
     let answer = answer.map_err(|error| match error {
         UpstreamError::ModelNotFound { .. } => upstream.unknown(&choice.asked, cancel),
@@ -108,8 +120,7 @@ fn embed(
         }
         error => error,
     })?;
-    let mut embeddings = read(&answer, request.input.len())?;
-    upstream.name().clone_into(&mut embeddings.upstream);
+    let mut embeddings = read(&answer, texts.len())?;
     if embeddings.model.is_empty() {
         embeddings.model.clone_from(&choice.name);
     }
@@ -118,11 +129,6 @@ fn embed(
 
 /// Reads the answer for so many texts. Errors: it is none, or has other vectors than asked for.
 fn read(answer: &[u8], texts: usize) -> Result<Embeddings, UpstreamError> {
-    let bad = |said: &str| UpstreamError::Answered {
-        status: 200,
-        said: said.to_owned(),
-        partial: String::new(),
-    };
     let answer: Answer = serde_json::from_slice(answer).map_err(|_unreadable| bad(NO_LIST))?;
     let vectors = match (answer.embeddings, answer.data) {
         (Some(vectors), _) => vectors,
@@ -132,10 +138,10 @@ fn read(answer: &[u8], texts: usize) -> Result<Embeddings, UpstreamError> {
         }
         (None, None) => return Err(bad(NO_LIST)),
     };
-    let length = vectors.first().map(Vec::len).unwrap_or_default();
-    if vectors.len() != texts || length == 0 || vectors.iter().any(|one| one.len() != length) {
-        return Err(bad("it did not give one vector for each text"));
+    if vectors.len() != texts {
+        return Err(bad(NOT_EACH));
     }
+    same_length(&vectors)?;
     let counted = answer.usage.and_then(|usage| usage.prompt_tokens);
     Ok(Embeddings {
         upstream: String::new(),
@@ -145,6 +151,20 @@ fn read(answer: &[u8], texts: usize) -> Result<Embeddings, UpstreamError> {
     })
 }
 
+/// Errors: vectors are empty, or as those of several models.
+fn same_length(vectors: &[Vec<f32>]) -> Result<(), UpstreamError> {
+    let length = vectors.first().map(Vec::len).unwrap_or_default();
+    let same = length > 0 && vectors.iter().all(|one| one.len() == length);
+    if same { Ok(()) } else { Err(bad(NOT_EACH)) }
+}
+
+fn bad(said: &str) -> UpstreamError {
+    UpstreamError::Answered { status: 200, said: said.to_owned(), partial: String::new() }
+}
+
+/// A slow machine does as many well within a progress beat.
+const PART: usize = 32;
+const NOT_EACH: &str = "it did not give one vector for each text";
 const NO_LIST: &str = "that is no list of embeddings";
 
 #[cfg(test)]

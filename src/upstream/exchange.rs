@@ -20,6 +20,7 @@ use crate::upstream::settings::{Settings, SettingsError};
 
 /// Sends requests to one upstream. A request's [`Call`] must be entered on the thread.
 pub(super) struct Exchange {
+    dial: Dial,
     agents: Agents,
     authorization: Option<HeaderValue>,
     url: String,
@@ -47,7 +48,8 @@ impl Exchange {
     ) -> Result<Self, SettingsError> {
         let url = &settings.base_url;
         Ok(Self {
-            agents: Agents::new(Dial::new(url.host(), url.port()), roots),
+            dial: Dial::new(url.host(), url.port()),
+            agents: Agents::new(roots),
             authorization: settings.authorization()?,
             url: url.as_str().to_owned(),
             reply_bytes_max: settings.reply_bytes_max,
@@ -138,10 +140,12 @@ impl Exchange {
             Some(Stop::Limit(limit)) => {
                 UpstreamError::Timeout { limit, length: call.limits().length(limit), partial }
             }
-            Some(Stop::Beat) | None if call.is_connecting() => {
+            Some(Stop::Beat | Stop::Dial) | None if call.is_connecting() => {
                 UpstreamError::Unreachable { url: self.url.clone(), cause }
             }
-            Some(Stop::Beat) | None => UpstreamError::Died { cause: plain(&cause), partial },
+            Some(Stop::Beat | Stop::Dial) | None => {
+                UpstreamError::Died { cause: plain(&cause), partial }
+            }
         }
     }
 
@@ -157,7 +161,8 @@ impl Exchange {
     }
 
     /// Runs until the head of the answer is there. Each beat leaves ureq and sends the request
-    /// again, which the transport turns into a continued wait.
+    /// again, which the transport turns into a continued wait; so does the need for a connection.
+    /// A request begins with a beat, so that many short ones in a row are not one long silence.
     fn run<B: AsSendBody + Copy>(
         &self,
         agent: &Agent,
@@ -167,14 +172,22 @@ impl Exchange {
         beat: &mut dyn FnMut(),
     ) -> Result<Response<Body>, UpstreamError> {
         let request = request.body(body).map_err(|error| self.refused(&error))?;
+        beat();
         loop {
             match agent.run(request.clone()) {
                 Ok(response) => {
                     call.head_done();
                     return Ok(response);
                 }
-                Err(ureq::Error::Io(error)) if Stop::within(&error) == Some(Stop::Beat) => beat(),
-                Err(ureq::Error::Io(error)) => return Err(self.failed(error, call)),
+                Err(ureq::Error::Io(error)) => match Stop::within(&error) {
+                    Some(Stop::Beat) => beat(),
+                    Some(Stop::Dial) => {
+                        let until = call.connecting();
+                        let dialed = self.dial.connect(call, until, beat);
+                        call.dialed(dialed.map_err(|error| self.failed(error, call))?);
+                    }
+                    _ => return Err(self.failed(error, call)),
+                },
                 Err(error) if call.is_connecting() => {
                     return Err(self.failed(io::Error::other(error), call));
                 }

@@ -68,8 +68,18 @@ impl Follow<'_> {
                 }
                 Err(error) => return Ok(End::Failed(error)),
             };
-            if self.events(assembly, on, &mut |take| reader.push(read, take))? == Next::Done {
+            let mut told = false;
+            let mut hear = |event: ChatEvent<'_>| {
+                told = true;
+                on(event);
+            };
+            if self.events(assembly, &mut hear, &mut |take| reader.push(read, take))? == Next::Done
+            {
                 return Ok(End::Done);
+            }
+            // Servers send comments to say that they are still there; callers hear nothing of it.
+            if !told {
+                on(ChatEvent::Waiting);
             }
         }
         let last = self.events(assembly, on, &mut |take| reader.finish(take))?;

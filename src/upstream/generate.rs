@@ -9,7 +9,7 @@ use ureq::http::header::CONTENT_TYPE;
 
 use crate::cancel::Cancel;
 use crate::upstream::assembly::Assembly;
-use crate::upstream::body::{self, Route, Without, is_native};
+use crate::upstream::body::{self, Route, Without};
 use crate::upstream::call::Call;
 use crate::upstream::chat::{ChatAnswer, ChatEvent, ChatRequest};
 use crate::upstream::client::{Upstream, unknown_in};
@@ -98,7 +98,7 @@ impl Generation<'_> {
     fn is_possible(&self) -> Result<(), UpstreamError> {
         let Some(_) = &self.request.conversation else { return Ok(()) };
         let said = match self.kind() {
-            Some(Kind::LmStudio) if is_native(self.request) => return Ok(()),
+            Some(Kind::LmStudio) if self.request.is_native() => return Ok(()),
             Some(Kind::LmStudio) => {
                 "one message a turn, without json_schema, stop, seed, penalties or a temperature \
                  over 1"
@@ -178,7 +178,7 @@ impl Generation<'_> {
             let said = Said::in_body(&reply.body);
             match said.as_ref().and_then(|said| self.other_way(said, &reply, route, without)) {
                 Some(other) => route = other,
-                None => return self.whole(said, &reply, on),
+                None => return self.whole(said, &reply, route, on),
             }
         }
     }
@@ -248,13 +248,20 @@ impl Generation<'_> {
         &self,
         said: Option<Said>,
         reply: &Reply,
+        route: Route,
         on: &mut dyn FnMut(ChatEvent<'_>),
     ) -> Result<ChatAnswer, UpstreamError> {
         let Reply { status, body } = reply;
         let is_success = (200..300).contains(status);
         let said = said.or_else(|| (!is_success).then(|| Said::plain(body)));
         if let Some(said) = said {
-            return Err(said.into_error(*status, Some(&self.asked), self.upstream.has_token()));
+            let has_no_path = matches!(status, 404 | 405 | 501) || said.is_unknown_endpoint();
+            let error = said.into_error(*status, Some(&self.asked), self.upstream.has_token());
+            return Err(if route == Route::Text && has_no_path {
+                uncompleted(error)
+            } else {
+                error
+            });
         }
         let mut assembly = self.assembly();
         assembly.take_whole(body, on)?;
@@ -269,6 +276,18 @@ impl Generation<'_> {
             let told = "the model server takes no JSON Schema, so the answer may not follow it";
             answer.warnings.push(told.to_owned());
         }
+    }
+}
+
+/// What it means that a path is not there, or not for this: not every server completes texts.
+fn uncompleted(error: UpstreamError) -> UpstreamError {
+    match error {
+        UpstreamError::BadRequest { said }
+        | UpstreamError::NotSupported { said, .. }
+        | UpstreamError::Answered { said, .. } => {
+            UpstreamError::NotSupported { what: "completing a text (/v1/completions)", said }
+        }
+        error => error,
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) enum Stop {
     Limit(Limit),
     /// Nothing is wrong: the caller asked to be woken while the upstream is silent.
     Beat,
+    /// A connection is needed, which is made where its caller can be woken meanwhile.
+    Dial,
 }
 
 impl Stop {
@@ -90,7 +92,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Cancelled => f.write_str("cancelled"),
             Self::Limit(limit) => write!(f, "the {limit} timeout fired"),
-            Self::Beat => f.write_str("still waiting"),
+            Self::Beat | Self::Dial => f.write_str("still waiting"),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! ureq gives up a request when the wait for the answer's head ends without one. A caller that
 //! wants to be woken meanwhile gets [`Stop::Beat`]: the connection is parked with the request,
 //! and when the same request is sent again it continues here, the writes being dropped because
-//! the upstream has them.
+//! the upstream has them. A connection, too, is made outside of ureq ([`Stop::Dial`]), because that
+//! takes long when a machine is off. Its TLS handshake is made inside, silent until the connect limit.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +20,6 @@ use ureq::unversioned::transport::{
 };
 
 use crate::upstream::call;
-use crate::upstream::dial::Dial;
 use crate::upstream::limits::Stop;
 use crate::upstream::socket::{INPUT_BYTES, OUTPUT_BYTES, Wire};
 
@@ -33,13 +33,12 @@ pub(super) struct Agents {
 }
 
 impl Agents {
-    /// Agents that reach only `dial`, over TLS with `roots` as the trusted certificates when the
-    /// URLs are https.
-    pub(super) fn new(dial: Dial, roots: Vec<Certificate<'static>>) -> Self {
-        let dial = Arc::new(dial);
+    /// Agents over the connections that their requests make, with TLS and `roots` as the trusted
+    /// certificates when the URLs are https.
+    pub(super) fn new(roots: Vec<Certificate<'static>>) -> Self {
         let tls = tls_config(roots);
         let agent = |idle_max: usize| {
-            let connector = Line { dial: Arc::clone(&dial), rustls: RustlsConnector::default() };
+            let connector = Line { rustls: RustlsConnector::default() };
             Agent::with_parts(config(tls.clone(), idle_max), connector, Unresolved)
         };
         Self { pooled: agent(IDLE_CONNECTIONS_MAX), fresh: agent(0) }
@@ -80,8 +79,8 @@ fn tls_config(roots: Vec<Certificate<'static>>) -> TlsConfig {
         .build()
 }
 
+#[derive(Debug)]
 struct Line {
-    dial: Arc<Dial>,
     rustls: RustlsConnector,
 }
 
@@ -97,8 +96,7 @@ impl Connector for Line {
         if let Some(inner) = call.unpark() {
             return Ok(Some(Patient { inner, resumed: true }));
         }
-        let until = call.connecting();
-        let wire = Wire::new(self.dial.connect(&call, until)?, &call);
+        let wire = Wire::new(call.take_dialed().ok_or(Stop::Dial)?, &call);
         let inner: Box<dyn Transport> = match self.rustls.connect(details, Some(wire))? {
             Some(Either::A(plain)) => Box::new(plain),
             Some(Either::B(secured)) => Box::new(secured),
@@ -106,12 +104,6 @@ impl Connector for Line {
         };
         call.connected();
         Ok(Some(Patient { inner, resumed: false }))
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("dial", &self.dial).finish_non_exhaustive()
     }
 }
 

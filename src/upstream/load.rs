@@ -78,18 +78,19 @@ impl Fleet {
     }
 
     /// Takes a model, or one copy of it, out of memory: the names of what was there, none when
-    /// nothing was. Errors: see [`UpstreamError`].
+    /// nothing was. `on` hears of silence every `beat`. Errors: see [`UpstreamError`].
     pub fn unload(
         &self,
         upstream: Option<&str>,
         name: &str,
+        beat: Option<Duration>,
         cancel: &Cancel,
+        on: &mut dyn FnMut(ChatEvent<'_>),
     ) -> Result<(String, Vec<String>), Failed> {
-        let wanted = Wanted { upstream, model: Some(name), need: Need::Chat, beat: None };
-        self.routed(&wanted, cancel, &mut |_| (), &mut |choice, _| {
-            // What was seen a moment ago may be gone.
-            let list = choice.upstream.list_models(cancel)?;
-            let gone = unload(&choice.upstream, &list, name, cancel)?;
+        let wanted = Wanted { upstream, model: Some(name), need: Need::Chat, beat };
+        self.routed(&wanted, cancel, on, &mut |choice, on| {
+            let on_beat = &mut || on(ChatEvent::Waiting);
+            let gone = unload(&choice.upstream, name, beat, cancel, on_beat)?;
             choice.upstream.record.forget_list();
             Ok((choice.upstream.name().to_owned(), gone))
         })
@@ -109,7 +110,7 @@ impl Loading<'_> {
         choice: &Choice,
         on: &mut dyn FnMut(ChatEvent<'_>),
     ) -> Result<Loaded, UpstreamError> {
-        let list = self.upstream.list_models(self.cancel)?;
+        let list = self.look(on)?;
         let asked = self.request.model.as_str();
         let Some(model) = list.find(asked) else { return Err(unknown_in(Some(&list), asked)) };
         if model.state == ModelState::Loaded {
@@ -128,7 +129,7 @@ impl Loading<'_> {
             Err(UpstreamError::Cancelled) => Err(UpstreamError::Cancelled),
             // It goes on without us after a timeout, or has come while we asked.
             outcome => {
-                let list = self.upstream.list_models(self.cancel);
+                let list = self.look(on);
                 let found = list.as_ref().ok().and_then(|list| list.find(asked));
                 match found.filter(|model| model.state == ModelState::Loaded) {
                     Some(model) => Ok(self.present(model, false)),
@@ -136,6 +137,11 @@ impl Loading<'_> {
                 }
             }
         }
+    }
+
+    fn look(&self, on: &mut dyn FnMut(ChatEvent<'_>)) -> Result<Arc<ModelList>, UpstreamError> {
+        let beat = &mut || on(ChatEvent::Waiting);
+        self.upstream.look(self.cancel, self.request.beat, beat)
     }
 
     fn present(&self, model: &Model, already_loaded: bool) -> Loaded {
@@ -259,7 +265,7 @@ impl Loading<'_> {
             if !pause(self.cancel, ROUTER_LOOK) {
                 return Err(UpstreamError::Cancelled);
             }
-            let list = self.upstream.list_models(self.cancel)?;
+            let list = self.look(on)?;
             match list.find(&model.id).map(|model| model.state) {
                 Some(ModelState::Loaded) => return Ok(()),
                 Some(ModelState::Loading) => {}
@@ -293,11 +299,14 @@ impl Loading<'_> {
 
 fn unload(
     upstream: &Upstream,
-    list: &ModelList,
     name: &str,
+    beat: Option<Duration>,
     cancel: &Cancel,
+    on_beat: &mut dyn FnMut(),
 ) -> Result<Vec<String>, UpstreamError> {
-    let Some(model) = list.find(name) else { return Err(unknown_in(Some(list), name)) };
+    // What was seen a moment ago may be gone.
+    let list = upstream.look(cancel, beat, on_beat)?;
+    let Some(model) = list.find(name) else { return Err(unknown_in(Some(&list), name)) };
     let copies = model.instances.iter().map(|copy| copy.id.clone());
     let names: Vec<String> = match list.kind {
         Kind::LmStudio if model.id != name && copies.clone().any(|copy| copy == name) => {
@@ -323,11 +332,11 @@ fn unload(
             }
             _ => ("/models/unload", Object::with("model", &name)),
         };
-        let call = Call::new(cancel, upstream.settings.limits, None);
+        let call = Call::new(cancel, upstream.settings.limits, beat);
         let _entered = call.enter();
-        if let Err(error) = upstream.ask(path, &body.end(), Some(&name), &call, &mut || ()) {
+        if let Err(error) = upstream.ask(path, &body.end(), Some(&name), &call, on_beat) {
             // Somebody else may have been faster.
-            let now = upstream.list_models(cancel)?;
+            let now = upstream.look(cancel, beat, on_beat)?;
             let found = now.find(&name);
             if found.is_some_and(|model| model.state == ModelState::Loaded) {
                 return Err(error);

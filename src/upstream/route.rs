@@ -41,6 +41,9 @@ pub(super) struct Wanted<'a> {
 pub(super) type Ask<'a, T> =
     &'a mut dyn FnMut(&Choice, &mut dyn FnMut(ChatEvent<'_>)) -> Result<T, UpstreamError>;
 
+/// How a list is had.
+type ListOf<'a> = &'a mut dyn FnMut(&Upstream) -> Result<Arc<ModelList>, UpstreamError>;
+
 impl Fleet {
     /// Asks the best upstream, and the next one that has the model when nothing of the request
     /// could leave; when there is no other, the same one once more after a moment, because a
@@ -56,7 +59,10 @@ impl Fleet {
         let mut failed: Option<Failed> = None;
         let mut is_second_round = false;
         loop {
-            let choice = match self.choose(wanted, &tried, cancel, on) {
+            let mut list_of = |upstream: &Upstream| {
+                upstream.recent_list(cancel, wanted.beat, &mut || on(ChatEvent::Waiting))
+            };
+            let choice = match self.choose(wanted, &tried, &mut list_of) {
                 Ok(choice) => choice,
                 Err(error) => {
                     // The failure of the one that was asked first says more.
@@ -87,13 +93,32 @@ impl Fleet {
         }
     }
 
+    /// Where a chat without a model would go now that the upstreams have these lists: the name of
+    /// the upstream, and the model as it is called there. `upstream` is the one that the chat would
+    /// name, `chosen` the model that its caller was told to use. `None`: there is no model.
+    #[must_use]
+    pub fn default_model(
+        &self,
+        upstream: Option<&str>,
+        chosen: Option<&str>,
+        lists: &[(String, Arc<ModelList>)],
+    ) -> Option<(String, String)> {
+        let wanted = Wanted { upstream, model: chosen, need: Need::Chat, beat: None };
+        let mut list_of = |upstream: &Upstream| {
+            let mut lists = lists.iter();
+            let list = lists.find(|(name, _)| name == upstream.name());
+            list.map(|(_, list)| Arc::clone(list)).ok_or(UpstreamError::NoModel)
+        };
+        let choice = self.choose(&wanted, &[], &mut list_of).ok()?;
+        Some((choice.upstream.name().to_owned(), choice.name))
+    }
+
     /// Whom to ask for what. Errors: none can be asked, or none has a model for this.
     fn choose(
         &self,
         wanted: &Wanted<'_>,
         tried: &[String],
-        cancel: &Cancel,
-        on: &mut dyn FnMut(ChatEvent<'_>),
+        list_of: ListOf<'_>,
     ) -> Result<Choice, Failed> {
         let mut pool: Vec<&Arc<Upstream>> = match wanted.upstream {
             Some(name) => vec![self.named(Some(name))?],
@@ -111,8 +136,7 @@ impl Fleet {
         let mut fallback = None;
         let mut failed = None;
         for upstream in pool {
-            let mut beat = || on(ChatEvent::Waiting);
-            let list = match upstream.recent_list(cancel, wanted.beat, &mut beat) {
+            let list = match list_of(upstream) {
                 Ok(list) => list,
                 Err(error) => {
                     let end = matches!(error, UpstreamError::Cancelled);

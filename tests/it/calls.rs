@@ -97,6 +97,35 @@ fn the_list_of_tools_is_always_the_same_and_has_one_page() {
     assert_eq!(reply["error"]["code"], -32602);
 }
 
+/// Whether a `type` anywhere in a schema is a list of types.
+fn has_type_list(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => {
+            members.get("type").is_some_and(Value::is_array) || members.values().any(has_type_list)
+        }
+        Value::Array(entries) => entries.iter().any(has_type_list),
+        _ => false,
+    }
+}
+
+#[test]
+fn no_schema_names_several_types_at_once_which_some_clients_cannot_map() {
+    let plan = Plan::new().set("MCP_PROFILE", "full").with(|config| {
+        config.generation.conversations = true;
+        config.tools.aliases = vec!["lmstudio-mcp".to_owned()];
+    });
+    let house = plan.start();
+    let mut session = house.client().open();
+    session.initialize("2025-11-25");
+    let tools = session.ask("tools/list", &json!({}))["result"]["tools"].clone();
+    assert_eq!(tools.as_array().unwrap().len(), 17 + 6);
+    for tool in tools.as_array().unwrap() {
+        for part in ["inputSchema", "outputSchema"] {
+            assert!(tool[part].is_object() && !has_type_list(&tool[part]), "{part} of {tool}");
+        }
+    }
+}
+
 #[test]
 fn what_is_not_there_is_a_protocol_error_on_the_stream() {
     let house = Plan::new().start();

@@ -452,6 +452,29 @@ fn a_listener_hears_the_acknowledgement_first_and_its_result_at_the_end() {
 }
 
 #[test]
+fn models_that_come_and_go_are_announced_to_readers_and_to_listeners() {
+    let mut house = Plan::new().start();
+    let mut talk = Talk::open(&house.client(), "2025-11-25");
+    talk.ask("resources/read", &json!({ "uri": "local://models" }));
+    let mut standing = talk.get("");
+    // With a subscription, the next look is a few seconds away.
+    let wanted = json!({ "notifications": {
+        "resourcesListChanged": true, "resourceSubscriptions": ["local://usage"]
+    } });
+    let (fields, body) = modern("subscriptions/listen", &wanted);
+    let mut listening = house.client().stream("POST", "/mcp", &fields, &body);
+    let (_, first) = listening.message().unwrap();
+    assert_eq!(first["params"]["notifications"], wanted["notifications"], "{first}");
+    drop(house.stand_in.take());
+    for (stream, subscription) in [(&mut standing, None), (&mut listening, Some(1))] {
+        let (_, told) = stream.message().unwrap();
+        assert_eq!(told["method"], "notifications/resources/list_changed", "{told}");
+        let id = told.pointer("/params/_meta/io.modelcontextprotocol~1subscriptionId");
+        assert_eq!(id, subscription.map(Value::from).as_ref(), "{told}");
+    }
+}
+
+#[test]
 fn listeners_are_limited_by_name() {
     let house = Plan::new().limits(|limits| limits.listens_max = 1).start();
     let (fields, body) = modern("subscriptions/listen", &json!({ "notifications": {} }));

@@ -368,7 +368,7 @@ const STANDARD: &[&str] = &[
     "unload_model",
     "server_status",
 ];
-const FULL: &[&str] = &["complete", "continue_conversation", "download_model", "download_status"];
+const FULL: &[&str] = &["complete", "download_model", "download_status"];
 const CLASSIC: &[&str] = &[
     "list_models",
     "get_model_info",

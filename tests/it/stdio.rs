@@ -142,6 +142,29 @@ fn a_listener_is_acknowledged_first_and_ends_when_it_is_cancelled() {
 }
 
 #[test]
+fn models_that_come_and_go_are_announced_with_and_without_a_handshake() {
+    let stand_in = idle();
+    let mut served = Served::start(&stand_in, &[]);
+    served.initialize("2025-11-25");
+    served.ask(1, "resources/read", &json!({ "uri": "local://models" }));
+    // With a subscription, the next look is a few seconds away.
+    let wanted = modern(json!({ "notifications": {
+        "resourcesListChanged": true, "resourceSubscriptions": ["local://usage"]
+    } }));
+    served.begin(2, "subscriptions/listen", &wanted);
+    assert_eq!(served.next()["method"], "notifications/subscriptions/acknowledged");
+    drop(stand_in);
+    let told = [served.next(), served.next()];
+    let about = "/params/_meta/io.modelcontextprotocol~1subscriptionId";
+    let mut subscriptions: Vec<_> = told.iter().map(|it| it.pointer(about).is_some()).collect();
+    subscriptions.sort_unstable();
+    assert_eq!(subscriptions, [false, true], "{told:?}");
+    for told in told {
+        assert_eq!(told["method"], "notifications/resources/list_changed", "{told}");
+    }
+}
+
+#[test]
 fn what_is_no_message_is_answered_and_the_next_one_is_served() {
     let stand_in = idle();
     let mut served = Served::start(&stand_in, &[]);

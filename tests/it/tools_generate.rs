@@ -6,11 +6,13 @@
     reason = "what a test expects and does not find fails it"
 )]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::client::Session;
+use crate::support::client::{SOON, Session};
 use crate::support::house::{House, Plan};
-use crate::support::stand_in::{Delta, Fault, Kind, MODEL, Script, StandIn};
+use crate::support::stand_in::{Delta, Fault, Kind, MODEL, Script, Stall, StandIn};
 
 /// One pixel.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -21,10 +23,7 @@ fn says(text: &str) -> Script {
 
 fn full(script: Script) -> (House, Session) {
     let house = Plan::new().set("MCP_PROFILE", "full").script(script).start();
-    let mut session = house.client().open();
-    session.initialize("2025-11-25");
-    // The log would come between a call and its result.
-    session.ask("logging/setLevel", &json!({ "level": "error" }));
+    let session = open(&house);
     (house, session)
 }
 
@@ -136,7 +135,7 @@ fn a_full_queue_of_a_model_server_is_told_by_it_and_who_waits_hears_the_place() 
     let mut first = house.client().open();
     first.initialize("2025-11-25");
     let running = first.begin_chat("runs");
-    let soon = std::time::Duration::from_secs(20);
+    let soon = Duration::from_secs(20);
     assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, soon));
     let mut second = house.client().open();
     second.initialize("2025-11-25");
@@ -182,10 +181,7 @@ fn the_files_defaults_hold_where_a_call_says_nothing() {
         ..Script::default()
     };
     let house = plan.script(script).start();
-    let mut session = house.client().open();
-    session.initialize("2025-11-25");
-    // The log would come between a call and its result.
-    session.ask("logging/setLevel", &json!({ "level": "error" }));
+    let mut session = open(&house);
     let result = session.call("chat", &json!({ "message": "Well?" }));
     assert_eq!(result["structuredContent"]["reasoning"], "Hm.", "{result}");
     let sent = asked(house.stand_in());
@@ -193,14 +189,53 @@ fn the_files_defaults_hold_where_a_call_says_nothing() {
     assert_eq!((most, &sent["model"]), (Some(&json!(7)), &json!("google/gemma-4-e4b")), "{sent}");
 }
 
+#[test]
+fn a_margin_is_taken_off_the_files_times_and_never_off_a_calls_own() {
+    let plan = Plan::new().stalling().with(|config| {
+        config.generation.default_timeout = Some(Duration::from_secs(3));
+        config.generation.deadline_margin = Duration::from_secs(2);
+    });
+    let house = plan.start();
+    std::thread::scope(|scope| {
+        for (arguments, said) in [
+            (json!({ "message": "a" }), "the 1 s of this call"),
+            (json!({ "message": "a", "timeout_s": 2 }), "the 2 s of this call"),
+        ] {
+            let house = &house;
+            scope.spawn(move || {
+                let late = error(&open(house).call("chat", &arguments));
+                assert_eq!(late["error"]["code"], "DEADLINE_NO_OUTPUT");
+                let message = late["error"]["message"].as_str().unwrap();
+                assert!(message.contains(said), "{message}");
+            });
+        }
+    });
+}
+
 fn conversing(script: Script, change: impl FnOnce(Plan) -> Plan) -> (House, Session) {
     let plan = Plan::new().set("MCP_PROFILE", "full").script(script);
     let house = change(plan.with(|config| config.generation.conversations = true)).start();
+    let session = open(&house);
+    (house, session)
+}
+
+/// Another client of the same house.
+fn open(house: &House) -> Session {
     let mut session = house.client().open();
     session.initialize("2025-11-25");
     // The log would come between a call and its result.
     session.ask("logging/setLevel", &json!({ "level": "error" }));
-    (house, session)
+    session
+}
+
+/// What was said in a conversation, as its resource tells.
+fn turns(session: &mut Session, id: &str) -> Vec<String> {
+    let uri = json!({ "uri": format!("local://conversations/{id}") });
+    let read = session.ask("resources/read", &uri);
+    let text = read["result"]["contents"][0]["text"].as_str().unwrap();
+    let kept: Value = serde_json::from_str(text).unwrap();
+    let said = kept["turns"].as_array().unwrap().iter();
+    said.map(|it| it["content"].as_str().unwrap().to_owned()).collect()
 }
 
 fn begin(session: &mut Session, message: &str) -> String {
@@ -218,13 +253,7 @@ fn a_kept_conversation_goes_on_at_lm_studio_and_elsewhere() {
         assert_eq!(result["structuredContent"]["conversation_id"], id, "{result}");
         let sent = house.stand_in().last_chat();
         assert!(sent.contains(goes_on) && sent.contains("Second."), "{kind:?}: {sent}");
-        let uri = format!("local://conversations/{id}");
-        let read = session.ask("resources/read", &json!({ "uri": uri }));
-        let text = read["result"]["contents"][0]["text"].as_str().unwrap();
-        let kept: Value = serde_json::from_str(text).unwrap();
-        let said: Vec<_> =
-            kept["turns"].as_array().unwrap().iter().map(|it| &it["content"]).collect();
-        assert_eq!(said, ["First.", "Answer.", "Second.", "Answer."]);
+        assert_eq!(turns(&mut session, &id), ["First.", "Answer.", "Second.", "Answer."]);
         let templates = session.ask("resources/templates/list", &json!({}));
         assert_eq!(templates["result"]["resourceTemplates"].as_array().unwrap().len(), 2);
     }
@@ -257,6 +286,123 @@ fn a_conversation_is_its_principals_alone_and_has_limits() {
     begin(&mut session, "Another.");
     let forgotten = error(&session.call("chat", &go_on));
     assert!(forgotten["error"]["message"].as_str().unwrap().contains("forgotten"), "{forgotten}");
+}
+
+#[test]
+fn a_second_turn_of_a_conversation_that_is_being_answered_is_refused_and_loses_nothing() {
+    let (house, mut session) = conversing(says("Answer."), |plan| plan);
+    let id = begin(&mut session, "First.");
+    house.stand_in().play(Script { stall: Stall::BeforeFirst, ..says("Answer.") });
+    let turn = |message: &str| json!({ "conversation_id": id, "message": message });
+    let second = json!({ "name": "chat", "arguments": turn("Second.") });
+    let running = session.begin("tools/call", &second);
+    assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON));
+    let mut other = open(&house);
+    for tool in ["chat", "continue_conversation"] {
+        let refused = error(&other.call(tool, &turn("Third.")))["error"].clone();
+        assert_eq!(refused["code"], "CONVERSATION_BUSY", "{refused}");
+        assert_eq!(refused["retryable"], true);
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains("conversation is busy"), "{message}");
+    }
+    // Another one is not.
+    house.stand_in().play(says("Answer."));
+    begin(&mut other, "Elsewhere.");
+    house.stand_in().release();
+    assert_eq!(session.message()["id"], running);
+    // A turn that fails or is cancelled leaves it free as well.
+    let fault = Fault::Body(500, "{}".to_owned());
+    house.stand_in().play(Script { chat_fault: fault, ..Script::default() });
+    error(&other.call("chat", &turn("Third.")));
+    house.stand_in().play(says("Answer."));
+    assert!(other.call("chat", &turn("Third.")).get("isError").is_none());
+    assert_eq!(
+        turns(&mut session, &id),
+        ["First.", "Answer.", "Second.", "Answer.", "Third.", "Answer."]
+    );
+}
+
+#[test]
+fn what_lm_studios_own_chat_cannot_do_is_asked_the_other_way_with_all_turns() {
+    for (name, value) in [("stop", json!(["END"])), ("temperature", json!(1.5)), ("seed", json!(7))]
+    {
+        let (house, mut session) = conversing(says("Answer."), |plan| plan);
+        let id = begin(&mut session, "First.");
+        let mut second = json!({ "conversation_id": id, "message": "Second." });
+        second[name] = value.clone();
+        let result = session.call("chat", &second);
+        assert!(result.get("isError").is_none(), "{name}: {result}");
+        let sent = asked(house.stand_in());
+        assert_eq!(sent[name], value, "{sent}");
+        let said: Vec<_> =
+            sent["messages"].as_array().unwrap().iter().map(|it| &it["content"]).collect();
+        assert_eq!(said, ["First.", "Answer.", "Second."]);
+        // LM Studio has not heard of this turn, so the next one brings everything along.
+        session.call("chat", &json!({ "conversation_id": id, "message": "Third." }));
+        assert_eq!(asked(house.stand_in())["messages"].as_array().unwrap().len(), 5);
+        assert_eq!(turns(&mut session, &id).len(), 6);
+    }
+}
+
+#[test]
+fn images_that_are_not_sent_again_are_told() {
+    let (_house, mut session) = conversing(says("Answer."), |plan| plan);
+    let url = format!("data:image/png;base64,{PNG}");
+    let first = json!({
+        "message": "What is it?", "images": [url], "store": true, "model": "google/gemma-4-e4b",
+    });
+    let id = session.call("chat", &first)["structuredContent"]["conversation_id"].clone();
+    let mut second = json!({ "conversation_id": id, "message": "And?" });
+    let remembered = session.call("chat", &second)["structuredContent"]["warnings"].clone();
+    assert_eq!(remembered, json!([]));
+    second["stop"] = json!(["END"]);
+    let told = session.call("chat", &second)["structuredContent"]["warnings"].clone();
+    assert!(told[0].as_str().unwrap().contains("images of earlier turns"), "{told}");
+}
+
+#[test]
+fn a_model_server_that_completes_no_texts_is_told_as_such() {
+    for (kind, status, body) in [
+        (Kind::Generic, 404, r#"{"detail":"Not Found"}"#),
+        (Kind::Generic, 404, "<html>not found</html>"),
+        (Kind::Vllm, 405, r#"{"error":{"message":"Method Not Allowed"}}"#),
+        (Kind::LlamaCpp, 501, r#"{"error":{"message":"Not implemented"}}"#),
+        (
+            Kind::LmStudio,
+            200,
+            r#"{"error":"Unexpected endpoint or method. (POST /v1/completions)"}"#,
+        ),
+    ] {
+        let chat_fault = Fault::Body(status, body.to_owned());
+        let (_house, mut session) = full(Script { kind, chat_fault, ..Script::default() });
+        let failed = error(&session.call("complete", &json!({ "prompt": "Once" })));
+        assert_eq!(failed["error"]["code"], "NOT_SUPPORTED_BY_UPSTREAM", "{failed}");
+        let message = failed["error"]["message"].as_str().unwrap();
+        assert!(message.contains("completing a text (/v1/completions)"), "{message}");
+        // A chat that meets the same is another matter.
+        if status == 404 {
+            let failed = error(&session.call("chat", &json!({ "message": "Once" })));
+            assert_eq!(failed["error"]["code"], "BAD_REQUEST", "{failed}");
+        }
+    }
+    // A model that is not there is not a path that is not there.
+    let (_house, mut session) = full(Script { kind: Kind::Ollama, ..Script::default() });
+    let unknown = json!({ "prompt": "Once", "model": "gpt-4" });
+    assert_eq!(error(&session.call("complete", &unknown))["error"]["code"], "MODEL_NOT_FOUND");
+}
+
+#[test]
+fn what_goes_on_with_kept_conversations_is_listed_only_where_they_are_kept() {
+    for (kept, listed) in [(false, 0), (true, 2)] {
+        let names = ["+continue_conversation", "+start_conversation"].join(",");
+        let plan = Plan::new().set("MCP_PROFILE", "full").set("MCP_TOOLS", &names);
+        let plan = if kept { plan.with(|it| it.generation.conversations = true) } else { plan };
+        let house = plan.start();
+        let tools = open(&house).ask("tools/list", &json!({}))["result"]["tools"].clone();
+        let all = tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap());
+        let found = all.filter(|name| name.ends_with("_conversation")).count();
+        assert_eq!(found, listed, "{kept}");
+    }
 }
 
 #[test]

@@ -6,13 +6,17 @@
     reason = "what a test expects and does not find fails it"
 )]
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use local_llm_mcp::server::Server;
 
-use crate::support::client::Session;
+use crate::scratch::eventually;
+use crate::support::client::{SOON, Session};
+use crate::support::deaf::Deaf;
 use crate::support::house::{House, Plan};
-use crate::support::stand_in::{Kind, MODEL, Script, StandIn};
+use crate::support::stand_in::{Kind, MODEL, Script, Stall, StandIn};
 
 const COLD: &str = "google/gemma-4-e4b";
 
@@ -30,15 +34,27 @@ fn open(house: &House) -> Session {
     session
 }
 
-/// A house with a second model server, which speaks for Ollama.
-fn two(plan: Plan) -> (House, StandIn, StandIn) {
-    let desk = StandIn::start(Script::default());
-    let nas = StandIn::start(Script { kind: Kind::Ollama, ..Script::default() });
-    let mut config = plan.config(&desk.url());
-    let mut second = config.upstreams[0].clone();
-    second.name = "nas".to_owned();
-    second.url = nas.url();
-    config.upstreams.push(second);
+fn ollama() -> Script {
+    Script { kind: Kind::Ollama, ..Script::default() }
+}
+
+/// A house with two model servers, `default` and `nas`, each with the model that its settings name.
+fn two(
+    plan: Plan,
+    desk: (Script, Option<&str>),
+    nas: (Script, Option<&str>),
+) -> (House, StandIn, StandIn) {
+    let mut config = plan.config("http://127.0.0.1:1");
+    let first = config.upstreams.remove(0);
+    let [desk, nas] = [("default", desk), ("nas", nas)].map(|(name, (script, model))| {
+        let stand_in = StandIn::start(script);
+        let mut upstream = first.clone();
+        upstream.name = name.to_owned();
+        upstream.url = stand_in.url();
+        upstream.default_model = model.map(str::to_owned);
+        config.upstreams.push(upstream);
+        stand_in
+    });
     let server = Server::start(&config).unwrap();
     (House { server, stand_in: None, scratch: plan.scratch }, desk, nas)
 }
@@ -158,6 +174,123 @@ fn a_model_is_loaded_once_and_unloaded_once() {
     );
 }
 
+/// What takes long at a model server: tool, arguments, and what it asks for.
+fn long_calls() -> [(&'static str, Value, &'static str); 6] {
+    [
+        ("complete", json!({ "prompt": "a" }), "POST /v1/completions"),
+        ("embed", json!({ "input": "a" }), "POST /v1/embeddings"),
+        ("load_model", json!({ "model": COLD }), "POST /api/v1/chat"),
+        (
+            "load_model",
+            json!({ "model": COLD, "context_length": 8192 }),
+            "POST /api/v1/models/load",
+        ),
+        ("unload_model", json!({ "model": MODEL }), "POST /api/v1/models/unload"),
+        ("download_model", json!({ "model": "a/b" }), "POST /api/v1/models/download"),
+    ]
+}
+
+fn begin(session: &mut Session, tool: &str, arguments: &Value) -> u64 {
+    let token = json!({ "progressToken": 1 });
+    session.begin("tools/call", &json!({ "name": tool, "arguments": arguments, "_meta": token }))
+}
+
+fn progress(session: &mut Session) -> String {
+    let told = session.message();
+    assert_eq!(told["method"], "notifications/progress", "{told}");
+    told["params"]["message"].as_str().unwrap().to_owned()
+}
+
+fn stalling() -> Plan {
+    let script = Script { stall: Stall::BeforeChatHead, ..Script::default() };
+    Plan::new().set("MCP_PROFILE", "full").script(script)
+}
+
+#[test]
+fn a_cancel_closes_the_socket_of_every_long_call_whether_it_waits_or_is_asked() {
+    for (tool, arguments, target) in long_calls() {
+        let house = stalling().alone().start();
+        let asked = || house.stand_in().targets().iter().filter(|it| *it == target).count();
+        let mut session = open(&house);
+        // A model server that does not answer.
+        let silent = begin(&mut session, tool, &arguments);
+        assert_eq!(progress(&mut session), "accepted");
+        assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON), "{target}");
+        assert_eq!(asked(), 1, "{target}");
+        session.cancel(silent);
+        let second = Duration::from_secs(1);
+        assert!(house.stand_in().wait_for(|counts| counts.stalled == 0, second), "{target}");
+        // The line before the only thread for such calls.
+        let running = session.begin_chat("runs");
+        assert!(house.stand_in().wait_for(|counts| counts.stalled == 1, SOON), "{target}");
+        let waiting = begin(&mut session, tool, &arguments);
+        eventually("it waits", || house.health()["calls"]["started"] == 3);
+        session.cancel(waiting);
+        house.stand_in().release();
+        assert_eq!(session.message()["id"], running, "{target}");
+        assert_eq!(session.ask("ping", &json!({}))["result"], json!({}));
+        assert_eq!(asked(), 1, "{target}");
+    }
+}
+
+#[test]
+fn a_cancel_ends_every_long_call_that_cannot_reach_its_model_server() {
+    let deaf = Deaf::start();
+    let plan = stalling().alone().with(|config| {
+        config.upstreams[0].connect_timeout = Duration::from_secs(600);
+    });
+    let server = Server::start(&plan.config(&deaf.url())).unwrap();
+    let house = House { server, stand_in: None, scratch: plan.scratch };
+    let mut session = open(&house);
+    for (tool, arguments, _) in long_calls() {
+        // Each runs on the only thread for such calls, so the one before it is over.
+        let id = begin(&mut session, tool, &arguments);
+        assert_eq!(progress(&mut session), "accepted", "{tool}");
+        session.cancel(id);
+    }
+    assert_eq!(session.ask("ping", &json!({}))["result"], json!({}));
+}
+
+#[test]
+fn whatever_takes_long_is_heard_of_at_once_and_within_eight_seconds() {
+    let (house, deaf) = (&stalling().start(), Deaf::start());
+    let plan = Plan::new().with(|config| {
+        config.upstreams[0].connect_timeout = Duration::from_secs(600);
+    });
+    let server = Server::start(&plan.config(&deaf.url())).unwrap();
+    let unreachable = House { server, stand_in: None, scratch: plan.scratch };
+    let hear = &|house: &House, tool: &str, arguments: &Value| {
+        let mut session = open(house);
+        let id = begin(&mut session, tool, arguments);
+        for limit in [1, 8] {
+            let begun = Instant::now();
+            progress(&mut session);
+            assert!(begun.elapsed() < Duration::from_secs(limit), "{tool} {arguments}");
+        }
+        (session, id)
+    };
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| hear(&unreachable, "chat", &json!({ "message": "a" })));
+        let held: Vec<_> = long_calls()
+            .into_iter()
+            .map(|(tool, arguments, _)| scope.spawn(move || hear(house, tool, &arguments)))
+            .collect();
+        // A panic in one ends the others' wait as well.
+        let held: Vec<_> = held.into_iter().map(|one| one.join().unwrap()).collect();
+        house.stand_in().release();
+        for (mut session, id) in held {
+            let mut last = session.message();
+            while last.get("id").is_none() {
+                last = session.message();
+            }
+            assert_eq!(last["id"], id);
+            assert!(last["result"].get("isError").is_none(), "{last}");
+        }
+        let (mut session, id) = connecting.join().unwrap();
+        session.cancel(id);
+    });
+}
+
 #[test]
 fn a_download_is_begun_or_waited_for() {
     let (_house, mut session) = full(Script::default());
@@ -177,7 +310,7 @@ fn a_download_is_begun_or_waited_for() {
 
 #[test]
 fn several_model_servers_are_one_list_and_each_call_goes_to_the_right_one() {
-    let (house, desk, nas) = two(Plan::new());
+    let (house, desk, nas) = two(Plan::new(), (Script::default(), None), (ollama(), None));
     let mut session = open(&house);
     let listed = data(&mut session, "list_models", &json!({}));
     let at = |name: &str| {
@@ -217,6 +350,44 @@ fn several_model_servers_are_one_list_and_each_call_goes_to_the_right_one() {
     drop(desk);
     let failed = error(&session.call("list_models", &json!({})));
     assert_eq!(failed["error"]["upstream"], "default");
+}
+
+#[test]
+fn the_model_shown_as_the_default_is_the_one_that_answers() {
+    let cold = || Script { loaded: false, jit: true, ..Script::default() };
+    for (desk, nas, expected) in [
+        ((Script::default(), None), (ollama(), None), ("default", MODEL)),
+        // In memory there, only on disk here.
+        ((cold(), None), (ollama(), None), ("nas", "llama3.2:latest")),
+        // The same model twice.
+        ((cold(), None), (Script::default(), None), ("nas", MODEL)),
+        // One that its settings name, and not by its whole name.
+        ((Script::default(), None), (ollama(), Some("llama3.2")), ("nas", "llama3.2:latest")),
+        ((Script::default(), Some("gemma-4-e4b")), (ollama(), None), ("default", COLD)),
+    ] {
+        let plan =
+            Plan::new().with(|config| config.tools.aliases = vec!["lmstudio-mcp".to_owned()]);
+        let (house, _desk, _nas) = two(plan, desk, nas);
+        let mut session = open(&house);
+        let (upstream, model) = (json!(expected.0), json!(expected.1));
+        let listed = data(&mut session, "list_models", &json!({}));
+        assert_eq!(listed["defaultModel"], model, "{listed}");
+        let models = listed["models"].as_array().unwrap().iter();
+        let marked: Vec<_> = models.filter(|it| it["isDefault"] == true).collect();
+        assert_eq!(marked.len(), 1, "{listed}");
+        assert_eq!((&marked[0]["upstream"], &marked[0]["id"]), (&upstream, &model));
+        let current = data(&mut session, "get_current_model", &json!({}))["model"].clone();
+        assert_eq!((&current["upstream"], &current["id"]), (&upstream, &model));
+        let answer = data(&mut session, "chat", &json!({ "message": "a" }));
+        assert_eq!((&answer["upstream"], &answer["model"]), (&upstream, &model), "{answer}");
+        // Of one upstream it is that one's own.
+        for name in ["default", "nas"] {
+            let listed = data(&mut session, "list_models", &json!({ "upstream": name }));
+            let asked = json!({ "message": "a", "upstream": name });
+            let answer = data(&mut session, "chat", &asked);
+            assert_eq!(listed["defaultModel"], answer["model"], "{name}: {listed}");
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, bounded};
 use local_llm_mcp::cancel::{Cancel, Reason};
 use local_llm_mcp::mcp::{
     CallContext, CallToolResult, ClientFeatures, Content, Inputs, Outcome, Progress, Service,
@@ -23,6 +24,7 @@ use local_llm_mcp::upstream::{
 };
 use serde_json::{Value, json};
 
+use crate::support::deaf::Deaf;
 use crate::support::stand_in::{Delta, Fault, Kind, Script, Stall, StandIn};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -545,27 +547,10 @@ fn a_deadline_of_our_own_returns_what_has_come() {
     assert_eq!((answer.partial, answer.finish), (true, Finish::Deadline));
 }
 
-/// A listener whose queue is full, so that a connect to it hangs.
-fn deaf() -> (TcpListener, Vec<rustix::fd::OwnedFd>) {
-    use rustix::net::{AddressFamily, SocketType, connect, listen, socket};
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listen(&listener, 0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let waiting = (0..4)
-        .map(|_| {
-            let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-            rustix::io::ioctl_fionbio(&fd, true).unwrap();
-            let _pending = connect(&fd, &address);
-            fd
-        })
-        .collect();
-    (listener, waiting)
-}
-
 #[test]
 fn a_connect_that_hangs_ends_with_its_limit_or_its_cancel() {
-    let (listener, _waiting) = deaf();
-    let mut settings = settings(&format!("http://{}", listener.local_addr().unwrap()));
+    let deaf = Deaf::start();
+    let mut settings = settings(&deaf.url());
     settings.limits.connect = Duration::from_millis(80);
     let error = Upstream::new(settings.clone()).unwrap().list_models(&Cancel::new()).unwrap_err();
     match &error {
@@ -585,6 +570,24 @@ fn a_connect_that_hangs_ends_with_its_limit_or_its_cancel() {
             assert_eq!(call.join().unwrap().unwrap_err().code(), "CANCELLED");
         });
     }
+}
+
+#[test]
+fn a_connect_that_hangs_is_no_silence() {
+    let deaf = Deaf::start();
+    let mut settings = settings(&deaf.url());
+    settings.limits.connect = SOON;
+    let cancel = Cancel::new();
+    let request = ChatRequest { beat: Some(Duration::from_millis(10)), ..question() };
+    let mut beats = 0;
+    let mut on = |event: ChatEvent<'_>| {
+        beats += usize::from(event == ChatEvent::Waiting);
+        if beats == 5 {
+            cancel.fire(Reason::Requested);
+        }
+    };
+    let error = fleet_of(settings).chat(&request, &cancel, &mut on).unwrap_err();
+    assert_eq!((error.code(), beats), ("CANCELLED", 5));
 }
 
 #[test]
@@ -738,20 +741,65 @@ fn silence_is_broken_by_beats_and_the_question_is_still_asked_once() {
         let mut on = |event: ChatEvent<'_>| {
             if event == ChatEvent::Waiting {
                 beats += 1;
-                if beats == 5 {
+                if beats == 12 {
                     stand_in.release();
                 }
             }
         };
         let answer = fleet(&stand_in).chat(&request, &Cancel::new(), &mut on).unwrap();
         assert_eq!(answer.text, "Paris", "{stall:?}");
-        assert!(beats >= 5);
+        assert!(beats >= 12);
         // The stand-in counts a generation as finished when it has sent the last of it.
         assert!(stand_in.wait_for(|counts| counts.finished == 1, SOON), "{stall:?}");
         let counts = stand_in.counts();
         // One for the list, one for the generation.
         assert_eq!((counts.chats, counts.connections), (1, 2));
     }
+}
+
+/// Answers a list and then a chat, whose stream is comments alone until it is `heard`.
+fn serve_comments(listener: &TcpListener, heard: &Receiver<()>) {
+    let mut request = [0; 4096];
+    let (mut lists, _) = listener.accept().unwrap();
+    assert!(lists.read(&mut request).unwrap() > 0);
+    let list = r#"{"data":[{"id":"a"}]}"#;
+    let length = list.len();
+    write!(lists, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{list}").unwrap();
+    let (mut chat, _) = listener.accept().unwrap();
+    assert!(chat.read(&mut request).unwrap() > 0);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+    chat.write_all(head.as_bytes()).unwrap();
+    for _ in 0..1000 {
+        chat.write_all(b": still here\n\n").unwrap();
+        if heard.recv_timeout(Duration::from_millis(5)).is_ok() {
+            break;
+        }
+    }
+    let piece = r#"{"choices":[{"delta":{"content":"Paris"},"finish_reason":"stop"}]}"#;
+    write!(chat, "data: {piece}\n\ndata: [DONE]\n\n").unwrap();
+}
+
+#[test]
+fn comments_of_a_server_that_works_are_beats() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = settings(&format!("http://{}", listener.local_addr().unwrap()));
+    settings.kind = Some(UpstreamKind::OpenAiCompatible);
+    let (tell, heard) = bounded(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve_comments(&listener, &heard));
+        let request = ChatRequest { model: None, beat: Some(SOON), ..question() };
+        let mut beats = 0;
+        let mut on = |event: ChatEvent<'_>| {
+            beats += usize::from(event == ChatEvent::Waiting);
+            // One as the list is asked for, one as the chat is.
+            if beats == 5 {
+                tell.send(()).unwrap();
+            }
+        };
+        let answer = fleet_of(settings).chat(&request, &Cancel::new(), &mut on).unwrap();
+        assert_eq!(answer.text, "Paris");
+        assert!(beats >= 5, "{beats}");
+    });
 }
 
 #[derive(Default)]

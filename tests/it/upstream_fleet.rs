@@ -127,9 +127,11 @@ fn a_server_that_comes_back_within_a_moment_is_asked_again() {
         messages: vec![Message { role: Role::User, content: "a".to_owned() }],
         ..ChatRequest::default()
     };
-    // Heard when the first attempt was refused and the moment is over.
+    // Heard as the first attempt begins, and again when it was refused and the moment is over.
+    let mut heard = 0;
     let mut on = |_: local_llm_mcp::upstream::ChatEvent<'_>| {
-        if back.is_none() {
+        heard += 1;
+        if heard == 2 {
             back = Some(StandIn::start_on(address, Script::default()).unwrap());
         }
     };

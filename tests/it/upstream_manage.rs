@@ -63,6 +63,25 @@ fn a_server_without_embeddings_says_so_in_its_own_words() {
 }
 
 #[test]
+fn texts_are_sent_some_at_a_time_to_one_upstream_that_is_looked_at_once() {
+    // Slower than what is remembered of a list lasts.
+    let pace = Some(Duration::from_millis(1100));
+    let stand_in = StandIn::start(Script { pace, ..Script::default() });
+    let request = EmbedRequest { input: vec!["a".to_owned(); 70], ..EmbedRequest::default() };
+    let mut done = Vec::new();
+    let mut on = |event: ChatEvent<'_>| {
+        if let ChatEvent::Embedded(count) = event {
+            done.push(count);
+        }
+    };
+    let embeddings = fleet(&stand_in).embed(&request, &Cancel::new(), &mut on).unwrap();
+    assert_eq!((embeddings.vectors.len(), done), (70, vec![32, 64, 70]));
+    let targets = stand_in.targets();
+    assert_eq!(targets.iter().filter(|it| *it == "POST /v1/embeddings").count(), 3);
+    assert_eq!(stand_in.counts().lists, 1, "{targets:?}");
+}
+
+#[test]
 fn a_model_is_loaded_once_and_with_progress_where_that_can_be_had() {
     for (kind, model, steps) in [
         (Kind::LmStudio, COLD, &[0, 0, 25, 65, 100][..]),
@@ -158,22 +177,24 @@ fn a_model_is_unloaded_by_its_name_and_a_second_time_nothing_happens() {
     ] {
         let stand_in = start(kind);
         let fleet = fleet(&stand_in);
-        let (_, unloaded) = fleet.unload(None, name, &Cancel::new()).unwrap();
+        let (_, unloaded) = fleet.unload(None, name, None, &Cancel::new(), &mut |_| ()).unwrap();
         assert_eq!((unloaded, stand_in.loaded().len()), (vec![gone.to_owned()], 0), "{kind:?}");
-        let (_, unloaded) = fleet.unload(None, name, &Cancel::new()).unwrap();
+        let (_, unloaded) = fleet.unload(None, name, None, &Cancel::new(), &mut |_| ()).unwrap();
         assert!(unloaded.is_empty() && stand_in.counts().unloads == 1);
-        let failed = fleet.unload(None, "nothing-like-it", &Cancel::new()).unwrap_err();
+        let failed =
+            fleet.unload(None, "nothing-like-it", None, &Cancel::new(), &mut |_| ()).unwrap_err();
         assert_eq!(failed.code(), "MODEL_NOT_FOUND");
     }
     let vllm = start(Kind::Vllm);
-    let failed = fleet(&vllm).unload(None, MODEL, &Cancel::new()).unwrap_err();
+    let failed = fleet(&vllm).unload(None, MODEL, None, &Cancel::new(), &mut |_| ()).unwrap_err();
     assert_eq!(failed.code(), "NOT_SUPPORTED_BY_UPSTREAM");
 }
 
-fn follow(fleet: &Fleet, job: &str) -> (Download, usize) {
+fn follow(fleet: &Fleet, begun: &Download) -> (Download, usize) {
     let mut heard = 0;
     let until = Instant::now() + SOON;
-    let status = fleet.follow_download(None, job, &Cancel::new(), until, &mut |_| heard += 1);
+    let status =
+        fleet.follow_download(begun.clone(), &Cancel::new(), until, None, &mut |_| heard += 1);
     (status.unwrap(), heard)
 }
 
@@ -181,11 +202,14 @@ fn follow(fleet: &Fleet, job: &str) -> (Download, usize) {
 fn a_download_is_begun_and_watched_at_lm_studio() {
     let stand_in = start(Kind::LmStudio);
     let fleet = fleet(&stand_in);
-    let begun = fleet.download(None, "ibm/granite-4-micro", None, &Cancel::new()).unwrap();
+    let begun = fleet
+        .download(None, "ibm/granite-4-micro", None, &Cancel::new(), None, &mut || ())
+        .unwrap();
     assert_eq!((begun.status.as_str(), begun.is_over()), ("downloading", false));
-    let (status, _) = follow(&fleet, begun.job_id.as_deref().unwrap());
+    let (status, _) = follow(&fleet, &begun);
     assert_eq!((status.status.as_str(), status.percent()), ("completed", Some(100.0)));
-    let failed = fleet.download_status(None, "../models", &Cancel::new()).unwrap_err();
+    let failed =
+        fleet.download_status(None, "../models", &Cancel::new(), None, &mut || ()).unwrap_err();
     assert_eq!(failed.code(), "BAD_REQUEST");
 }
 
@@ -194,13 +218,13 @@ fn a_download_at_ollama_goes_on_without_its_caller_and_ends_with_the_house() {
     let script = Script { kind: Kind::Ollama, stall: Stall::After(1), ..Script::default() };
     let stand_in = StandIn::start(script);
     let fleet = fleet(&stand_in);
-    let begun = fleet.download(None, "qwen3", None, &Cancel::new()).unwrap();
-    let job = begun.job_id.unwrap();
+    let begun = fleet.download(None, "qwen3", None, &Cancel::new(), None, &mut || ()).unwrap();
+    let job = begun.job_id.as_deref();
     assert!(stand_in.wait_for(|counts| counts.stalled == 1, SOON));
-    let again = fleet.download(None, "qwen3", None, &Cancel::new()).unwrap();
-    assert_eq!(again.job_id.as_deref(), Some(job.as_str()), "it is not begun twice");
+    let again = fleet.download(None, "qwen3", None, &Cancel::new(), None, &mut || ()).unwrap();
+    assert_eq!(again.job_id.as_deref(), job, "it is not begun twice");
     stand_in.release();
-    let (status, _) = follow(&fleet, &job);
+    let (status, _) = follow(&fleet, &begun);
     assert_eq!((status.status.as_str(), status.percent()), ("completed", Some(100.0)));
     let pulls = stand_in.targets().iter().filter(|target| *target == "POST /api/pull").count();
     assert_eq!(pulls, 1);
@@ -208,7 +232,7 @@ fn a_download_at_ollama_goes_on_without_its_caller_and_ends_with_the_house() {
     let script = Script { kind: Kind::Ollama, stall: Stall::After(1), ..Script::default() };
     let stalled = StandIn::start(script);
     let house = self::fleet(&stalled);
-    house.download(None, "qwen3", None, &Cancel::new()).unwrap();
+    house.download(None, "qwen3", None, &Cancel::new(), None, &mut || ()).unwrap();
     assert!(stalled.wait_for(|counts| counts.stalled == 1, SOON));
     drop(house);
     assert!(stalled.wait_for(|counts| counts.stalled == 0, SOON), "the socket was closed");
@@ -223,11 +247,13 @@ fn a_download_that_fails_or_cannot_be_says_why() {
     };
     let stand_in = StandIn::start(script);
     let fleet_of_ollama = fleet(&stand_in);
-    let begun = fleet_of_ollama.download(None, "nothing", None, &Cancel::new()).unwrap();
-    let (status, _) = follow(&fleet_of_ollama, begun.job_id.as_deref().unwrap());
+    let begun =
+        fleet_of_ollama.download(None, "nothing", None, &Cancel::new(), None, &mut || ()).unwrap();
+    let (status, _) = follow(&fleet_of_ollama, &begun);
     assert_eq!(status.status, "failed");
     assert!(status.error.unwrap().contains("does not exist"));
     let generic = start(Kind::Generic);
-    let failed = fleet(&generic).download(None, "a", None, &Cancel::new()).unwrap_err();
+    let failed =
+        fleet(&generic).download(None, "a", None, &Cancel::new(), None, &mut || ()).unwrap_err();
     assert_eq!(failed.code(), "NOT_SUPPORTED_BY_UPSTREAM");
 }

@@ -39,7 +39,10 @@ class Inspector:
         seen = [revision for _, revision in self._product.handshakes(before)]
         wanted = {"legacy": ["2025-11-25"], "modern": []}[self._era]
         expect(seen == wanted, f"the handshakes were {seen}, not {wanted}")
-        return json.loads(said)["result"]
+        answer = json.loads(said)
+        # Only asked for with --strict.
+        expect("schemaFindings" not in answer, f"unportable schemas: {answer.get('schemaFindings')}")
+        return answer["result"]
 
 
 def run(report, house, scheme, way, era):
@@ -49,8 +52,8 @@ def run(report, house, scheme, way, era):
         product = Product(scene.children, house.tools, scene.folder / "server", scheme, upstream).start()
         inspector = Inspector(scene, house, product, way, era)
 
-        def lists(method, field, key, wanted):
-            found = {entry[key] for entry in inspector.ask(method)[field]}
+        def lists(method, field, key, wanted, *options):
+            found = {entry[key] for entry in inspector.ask(method, *options)[field]}
             expect(wanted <= found, f"no {wanted - found} among {found}")
 
         def reads_a_resource():
@@ -63,7 +66,8 @@ def run(report, house, scheme, way, era):
             expect(upstream.answer in text, f"the answer is: {text[:300]!r}")
 
         report.steps(name, [
-            ("lists the tools", lambda: lists("tools/list", "tools", "name", {"list_models", "chat"})),
+            ("lists the tools, with portable schemas",
+             lambda: lists("tools/list", "tools", "name", {"list_models", "chat"}, "--strict")),
             ("lists the resources", lambda: lists("resources/list", "resources", "uri", {"local://models"})),
             ("lists the prompts", lambda: lists("prompts/list", "prompts", "name", {"document-analysis", "email-draft"})),
             ("reads a resource", reads_a_resource),

@@ -2,6 +2,8 @@
 
 /// A client that speaks raw HTTP+SSE.
 pub(crate) mod client;
+/// A model server whose machine is off.
+pub(crate) mod deaf;
 /// The whole house in this process.
 pub(crate) mod house;
 /// The real binary in a process of its own.

@@ -65,7 +65,7 @@ pub(crate) struct Script {
     pub(crate) cut: Option<usize>,
     /// Ends lines with CR LF and puts comments between events.
     pub(crate) windows: bool,
-    /// Between two pieces, for people who watch.
+    /// Between two pieces, for people who watch, and before whole answers that are no lists.
     pub(crate) pace: Option<Duration>,
     pub(crate) chat_fault: Fault,
     pub(crate) list_fault: Fault,
@@ -178,7 +178,7 @@ pub(crate) enum Stall {
     None,
     /// Also of lists.
     BeforeHead,
-    /// Of what generates or loads alone.
+    /// Not of lists: of what generates, loads, embeds and the like.
     BeforeChatHead,
     BeforeFirst,
     After(usize),

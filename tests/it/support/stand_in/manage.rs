@@ -18,6 +18,9 @@ pub(super) fn manage(
 ) -> Option<io::Result<bool>> {
     use Kind::{LlamaCpp, LlamaRouter, LmStudio, Ollama};
     let body = request.json();
+    if request.target.starts_with("POST ") && !waits(stream, shared, script) {
+        return Some(Ok(false));
+    }
     let answer = match (request.target.as_str(), script.kind) {
         ("GET /api/version", Ollama) => json!({"version": "0.35.1"}),
         ("GET /version", Kind::Vllm) => json!({"version": "0.11.0"}),
@@ -80,10 +83,13 @@ pub(super) fn manage(
     Some(send(stream, 200, &answer.to_string()))
 }
 
+/// Waits as the script says before the answer; says whether the client is still there.
+fn waits(stream: &TcpStream, shared: &Shared, script: &Script) -> bool {
+    let due = script.pace.map(|pace| Instant::now() + pace);
+    (!script.stalls_head() || stall(stream, shared)) && pause(stream, shared, due)
+}
+
 fn load(stream: &TcpStream, shared: &Shared, script: &Script, body: &Value) -> io::Result<bool> {
-    if script.stalls_head() && !stall(stream, shared) {
-        return Ok(false);
-    }
     if let Some(said) = &script.load_fault {
         let error = json!({"error": {"message": said, "type": "invalid_request_error"}});
         return send(stream, 404, &error.to_string());
