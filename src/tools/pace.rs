@@ -96,7 +96,12 @@ impl<'a> Pace<'a> {
                 self.writing_since.get_or_insert(now);
             }
         }
-        let due = if event == ChatEvent::Waiting { BEAT_MIN } else { BETWEEN };
+        let due = match event {
+            ChatEvent::Waiting => BEAT_MIN,
+            // The place in the line changes seldom, and who waits wants to know it at once.
+            ChatEvent::Queued { .. } => Duration::ZERO,
+            _ => BETWEEN,
+        };
         if self.to.is_none()
             || self.reported.is_some_and(|at| now.saturating_duration_since(at) < due)
         {
@@ -199,6 +204,19 @@ mod tests {
         assert!(heard.iter().any(|(_, message)| message == "thinking, 51 tokens"), "{heard:?}");
         let (_, last) = heard.last().unwrap();
         assert!(last.starts_with("writing, ") && last.ends_with(" tok/s"), "{last}");
+    }
+
+    #[test]
+    fn the_place_in_the_line_is_told_at_once() {
+        let heard = Heard::default();
+        let mut pace = Pace::new(Some(&heard));
+        let start = Instant::now();
+        pace.begin(start);
+        pace.hear(ChatEvent::Queued { before: 2 }, start);
+        pace.hear(ChatEvent::Queued { before: 1 }, start + Duration::from_millis(1));
+        let heard = heard.0.into_inner().unwrap();
+        let told: Vec<_> = heard.iter().map(|(_, message)| message.as_str()).collect();
+        assert_eq!(told, ["accepted", "waiting, 2 before you", "waiting, 1 before you"]);
     }
 
     #[test]

@@ -5,7 +5,11 @@ from typing import Callable
 
 from harness import clients
 
-from . import guide, inspector, pasted, walk
+from . import (
+    guide, inspector, model_answers, model_embeddings, model_fleet, model_queue, model_thinking, model_token, pasted, walk)
+
+# With llama.cpp's server, a walk of its own for each thing that it does.
+MODEL_SERVER = [model_answers, model_thinking, model_embeddings, model_token, model_queue, model_fleet]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ def real_model():
 SCENARIOS = [
     *walks(),
     *real_model(),
+    *(Scenario(name, ("python", "node"), run) for module in MODEL_SERVER for name, run in module.ROWS),
     *(Scenario(name, ("inspector",), run) for name, run in inspector.ROWS),
     *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
 ]
