@@ -6,10 +6,10 @@ from typing import Callable
 from harness import clients
 
 from . import (
-    guide, inspector, model_answers, model_embeddings, model_fleet, model_queue, model_thinking, model_token, pasted, walk)
+    guide, inspector, model_answers, model_embeddings, model_fleet, model_queue, model_thinking, model_token, pasted, slow_model, walk)
 
 # With llama.cpp's server, a walk of its own for each thing that it does.
-MODEL_SERVER = [model_answers, model_thinking, model_embeddings, model_token, model_queue, model_fleet]
+MODEL_SERVER = [model_answers, model_thinking, model_embeddings, model_token, model_queue, model_fleet, slow_model]
 
 
 @dataclass(frozen=True)
