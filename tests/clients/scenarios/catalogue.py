@@ -6,10 +6,11 @@ from typing import Callable
 from harness import clients
 
 from . import (
-    guide, inspector, model_answers, model_embeddings, model_fleet, model_queue, model_thinking, model_token, pasted, slow_model, walk)
+    guide, inspector, model_answers, model_embeddings, model_fleet, model_queue, model_thinking, model_token, original,
+    pasted, slow_model, walk)
 
-# With llama.cpp's server, a walk of its own for each thing that it does.
-MODEL_SERVER = [model_answers, model_thinking, model_embeddings, model_token, model_queue, model_fleet, slow_model]
+# Real models, with a run of its own for each thing that they and their servers do.
+REAL_MODELS = [model_answers, model_thinking, model_embeddings, model_token, model_queue, model_fleet, slow_model, original]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def real_model():
 SCENARIOS = [
     *walks(),
     *real_model(),
-    *(Scenario(name, ("python", "node"), run) for module in MODEL_SERVER for name, run in module.ROWS),
+    *(Scenario(name, ("python", "node"), run) for module in REAL_MODELS for name, run in module.ROWS),
     *(Scenario(name, ("inspector",), run) for name, run in inspector.ROWS),
     *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
 ]
