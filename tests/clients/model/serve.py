@@ -21,7 +21,7 @@ def free_port():
 def parameters(options, port):
     settings = xllamacpp.CommonParams()
     settings.model.path = options.model
-    settings.model_alias = set(options.alias)
+    settings.model_alias = {options.alias}
     settings.hostnames = ["127.0.0.1"]
     settings.port = port
     settings.n_parallel = options.slots
@@ -45,7 +45,7 @@ def parameters(options, port):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--alias", action="append", required=True, help="what the model is called; may be repeated")
+    parser.add_argument("--alias", required=True, help="what the model is called")
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--slots", type=int, default=2, help="answers at once")
     parser.add_argument("--context", type=int, default=32768, help="tokens of each slot's window")
