@@ -119,10 +119,11 @@ class Answers:
 
     def answers_by_a_schema(self):
         result = self._client.answer(self._client.begin("chat", {"message": "Where is it?", "json_schema": SCHEMA}))
+        text = clients.text_of(result)
         told = result["structuredContent"]["json"]
         fits = isinstance(told["city"], str) and isinstance(told["sure"], bool) and isinstance(told["names"], list)
         expect(fits and told.keys() == SCHEMA["properties"].keys(), f"the JSON is {told}")
-        expect(json.loads(clients.text_of(result)) == told, "the text is another JSON")
+        expect(json.loads(text) == told, f"the text is another JSON: {text}")
         return json.dumps(told)
 
     def _is_the_answer(self, result):
