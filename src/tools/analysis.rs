@@ -46,7 +46,7 @@ impl Analyses {
             }
             _ => {}
         }
-        require_all(&mut schema);
+        complete(&mut schema);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (task, rule) = (text(&part(&format!("/{name}/task"))), text(&words("rule")));
         Task {
@@ -65,9 +65,13 @@ impl Analyses {
     }
 }
 
-/// Objects have all their keys, but for those that say otherwise.
-fn require_all(schema: &mut Value) {
+/// Objects have all their keys, but for those that say otherwise, and lists an end: a small model
+/// goes on with one for ever.
+fn complete(schema: &mut Value) {
     let Some(all) = schema.as_object_mut() else { return };
+    if all.contains_key("items") {
+        all.entry("maxItems").or_insert_with(|| ENTRIES_MAX.into());
+    }
     if let Some(properties) = all.get("properties").and_then(Value::as_object)
         && !all.contains_key("required")
     {
@@ -75,9 +79,12 @@ fn require_all(schema: &mut Value) {
         all.insert("required".to_owned(), names.into());
     }
     for value in all.values_mut() {
-        require_all(value);
+        complete(value);
     }
 }
+
+/// Longer lists are read by nobody.
+const ENTRIES_MAX: u32 = 50;
 
 /// What a model is to do, and the shape of its answer.
 pub(super) struct Task {
@@ -124,6 +131,8 @@ mod tests {
             let of = |name, path: &str| analyses.task(name, domain).schema.pointer(path).cloned();
             let kinds = of("entities", "/properties/domainSpecific/required").unwrap();
             assert_eq!(kinds.as_array().unwrap().len(), 4);
+            assert_eq!(of("sentiment", "/properties/emotions/maxItems"), Some(json!(10)));
+            assert_eq!(of("entities", "/properties/people/maxItems"), Some(json!(ENTRIES_MAX)));
             let categories = of("classification", "/properties/categories/items/enum").unwrap();
             assert_eq!(categories.as_array().unwrap().len(), 6);
         }

@@ -51,8 +51,8 @@ pub(super) const BUILT_IN: &[BuiltIn] = &[
             needs("content", "The text."),
             may("regulation", "The rules that apply, as in GDPR.", "general privacy principles"),
         ],
-        "Examine the text below for personal and confidential data, by these rules: \
-         {{regulation}}.\n\nText:\n{{content}}\n\nGive:\n\
+        "Protect the privacy of people: analyze which personal and confidential data the text below \
+         has, by these rules: {{regulation}}.\n\nText:\n{{content}}\n\nGive:\n\
          1. every piece of personal data, with its kind\n\
          2. how sensitive each is\n\
          3. what could happen if it got out\n\

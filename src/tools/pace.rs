@@ -102,11 +102,14 @@ impl<'a> Pace<'a> {
                 self.writing_since.get_or_insert(now);
             }
         }
-        let is_first = matches!(event, ChatEvent::Thinking(_) | ChatEvent::Writing(_))
-            && self.thought + self.written == 1;
+        // What ends a wait, and what changes seldom, who waits wants to know at once.
+        let at_once = match event {
+            ChatEvent::Thinking(_) | ChatEvent::Writing(_) => self.thought + self.written == 1,
+            ChatEvent::Queued { .. } => is_news,
+            _ => false,
+        };
         let due = match is_news {
-            // The wait is over, which is what a person sits and waits for.
-            _ if is_first => Duration::ZERO,
+            _ if at_once => Duration::ZERO,
             true => BETWEEN,
             false => BEAT_MIN,
         };
@@ -228,6 +231,19 @@ mod tests {
         assert!(heard.iter().any(|(_, message)| message == "thinking, 51 tokens"), "{heard:?}");
         let (_, last) = heard.last().unwrap();
         assert!(last.starts_with("writing, ") && last.ends_with(" tok/s"), "{last}");
+    }
+
+    #[test]
+    fn the_place_in_the_line_is_told_at_once() {
+        let heard = Heard::default();
+        let mut pace = Pace::new(Some(&heard));
+        let start = Instant::now();
+        pace.begin(start);
+        pace.hear(ChatEvent::Queued { before: 2 }, start);
+        pace.hear(ChatEvent::Queued { before: 1 }, start + Duration::from_millis(1));
+        let heard = heard.0.into_inner().unwrap();
+        let told: Vec<_> = heard.iter().map(|(_, message)| message.as_str()).collect();
+        assert_eq!(told, ["accepted", "waiting, 2 before you", "waiting, 1 before you"]);
     }
 
     #[test]

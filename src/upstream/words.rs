@@ -14,12 +14,12 @@ impl UpstreamError {
         Cow::Borrowed(match self {
             Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => REACH,
             Self::Auth { token_sent: false } => {
-                "LM Studio requires a token: create one in LM Studio's Developer tab and give it \
-                 to this server as LM_API_TOKEN."
+                "Give it to this server as LM_API_TOKEN, or by token_file in its [[upstream]]; LM \
+                 Studio makes one in its Developer tab."
             }
             Self::Auth { token_sent: true } => {
-                "Check LM_API_TOKEN: copy the token again from LM Studio's Developer tab, \
-                 with the permissions this server needs."
+                "Check LM_API_TOKEN, or token_file in its [[upstream]]: copy the token again, in LM \
+                 Studio from its Developer tab, with the permissions this server needs."
             }
             Self::NoModelLoaded { .. } => {
                 "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model \
@@ -157,7 +157,7 @@ fn ours(error: &UpstreamError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{had} when the {} s of this call were over", seconds(*length))
         }
         Known::QueueFull { waiting } => {
-            write!(f, "the model is busy and {waiting} calls wait for it already")
+            write!(f, "the model is busy, and as many calls wait for it as may (queue: {waiting})")
         }
         Known::NotSupported { what, said } => {
             say(f, &format!("the model server cannot do this: {what}"), said)

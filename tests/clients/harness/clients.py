@@ -273,6 +273,13 @@ def answers(line, number):
     return message if message.get("id") == number and "method" not in message else None
 
 
+def failure_of(result):
+    """The sentence and the error of a result that says that the tool failed."""
+    expect(result.get("isError"), f"the tool did not fail: {result}")
+    sentence, data = (block["text"] for block in result["content"][:2])
+    return sentence, json.loads(data)["error"]
+
+
 def text_of(result):
     text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
     expect(not result.get("isError"), f"the tool failed: {text}")

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from .children import Children
-from .upstreams import ModelServer, StandIn
+from .upstreams import HouseModel, SlowModel, StandIn
 
 
 class Scene:
@@ -18,8 +18,11 @@ class Scene:
     def stand_in(self):
         return StandIn(self.children, self._tools, self.folder)
 
-    def model_server(self):
-        return ModelServer(self.children, self._tools, self.folder)
+    def model_server(self, **settings):
+        return HouseModel(self.children, self._tools, self.folder, **settings)
+
+    def slow_model(self, **settings):
+        return SlowModel(self.children, self._tools, self.folder, **settings)
 
 
 class House:

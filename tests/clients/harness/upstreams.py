@@ -14,9 +14,12 @@ START_SECONDS_MAX = 30
 ENDLESS_TOKENS = 30000
 
 
-def ask(url):
+def ask(url, body=None, headers=None):
+    """The JSON that a server answers to a GET, or to a POST of `body`."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=5) as answer:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    with opener.open(urllib.request.Request(url, data, headers), timeout=5) as answer:
         return json.load(answer)
 
 
@@ -52,37 +55,43 @@ class StandIn:
 
 
 class ModelServer:
-    """llama.cpp's HTTP server with the hand-made model of `model/make_model.py`."""
+    """llama.cpp's HTTP server with one model; `options` are those of `model/serve.py`."""
 
-    alias = "house-model"
-    short_chat = {"message": "Say something short.", "temperature": 0}
-    endless_chat = {"message": "Talk without end.", "temperature": 0, "max_tokens": ENDLESS_TOKENS}
-    answer = "The house answers from its own machine"
-
-    def __init__(self, children, tools, folder):
-        environment = bare_environment(folder)
-        model = folder / "house-model.gguf"
-        maker = children.start("make_model.py", [tools.python, tools.model_script("make_model.py"), model], environment)
-        if maker.wait(START_SECONDS_MAX) != 0:
-            raise RuntimeError(f"the model was not made:\n{maker.tail()}")
+    def __init__(self, children, tools, folder, file, alias, options=(), token=None):
+        self.alias, self._token = alias, token
+        options = [*options, *(["--api-key", token] if token else [])]
         self.child = children.start(
-            "serve.py", [tools.python, tools.model_script("serve.py"), model, "--alias", self.alias], environment, folder)
+            "serve.py", [tools.python, tools.model_script("serve.py"), file, "--alias", alias, *options],
+            bare_environment(folder), folder)
         self.url = self.child.output.wait_for(
             lambda line: line.removeprefix("serving ") if line.startswith("serving ") else None,
             START_SECONDS_MAX, "the model server's address")
         wait_until(self._answers, START_SECONDS_MAX, "an answer from the model server")
 
+    @property
+    def port(self):
+        return int(self.url.rsplit(":", 1)[1])
+
     def model_name(self):
         return self.alias
+
+    def ask(self, path, body=None):
+        """What the server itself answers, without ours in between."""
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else None
+        return ask(f"{self.url}{path}", body, headers)
 
     def snapshot(self):
         return None
 
     def slots(self):
-        return ask(f"{self.url}/slots")
+        return self.ask("/slots")
+
+    def busy_slots(self):
+        """How many answers it writes now."""
+        return sum(slot["is_processing"] for slot in self.slots())
 
     def runs_since(self, _before):
-        return any(slot["is_processing"] for slot in self.slots())
+        return self.busy_slots() > 0
 
     def broken_off_since(self, _before):
         """True once no slot works, and none got as far as the endless chat's own limit."""
@@ -93,3 +102,28 @@ class ModelServer:
             return ask(f"{self.url}/health")["status"] == "ok"
         except OSError:
             return False
+
+
+class HouseModel(ModelServer):
+    """The same with the hand-made model of `model/make_model.py`, which may think before it answers."""
+
+    short_chat = {"message": "Say something short.", "temperature": 0}
+    endless_chat = {"message": "Talk without end.", "temperature": 0, "max_tokens": ENDLESS_TOKENS}
+    answer = "The house answers from its own machine , and no word of it leaves the house ."
+    thought = "First it looks at what was asked , then it picks a short way to say it ."
+
+    def __init__(self, children, tools, folder, alias="house-model", thinks=False, options=(), token=None):
+        file = folder / ("house-thinker.gguf" if thinks else "house-model.gguf")
+        if not file.exists():
+            words = [tools.python, tools.model_script("make_model.py"), file, *(["--think"] if thinks else [])]
+            maker = children.start("make_model.py", words, bare_environment(folder))
+            if maker.wait(START_SECONDS_MAX) != 0:
+                raise RuntimeError(f"the model was not made:\n{maker.tail()}")
+        super().__init__(children, tools, folder, file, alias, options, token)
+
+
+class SlowModel(ModelServer):
+    """The same with a small instruct model out of a package, which was trained and takes its time."""
+
+    def __init__(self, children, tools, folder, options=()):
+        super().__init__(children, tools, folder, tools.slow_model, "smollm2", ("--context", 8192, *options))

@@ -12,7 +12,7 @@ export function importer(nodeFolder, name) {
 
 // Answers each line with `requests[method](params, options)`. The options carry a signal, which a
 // `notifications/cancelled` line of that id aborts, and what makes progress lines with the host's own
-// token. Calls `close` when the input ends.
+// token; progress lets the SDK wait on beyond its timeout of a minute. Calls `close` when the input ends.
 export function serve(requests, close) {
   const running = new Map();
   const write = (message) => console.log(JSON.stringify({ jsonrpc: '2.0', ...message }));
@@ -25,7 +25,7 @@ export function serve(requests, close) {
       : (progress) => write({ method: 'notifications/progress', params: { ...progress, progressToken } });
     let reply;
     try {
-      reply = { result: await requests[method](params, { signal: stop.signal, onprogress }) };
+      reply = { result: await requests[method](params, { signal: stop.signal, onprogress, resetTimeoutOnProgress: true }) };
     } catch (error) {
       reply = { error: { code: error.code ?? -32603, message: String(error) } };
     }

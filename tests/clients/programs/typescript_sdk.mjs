@@ -26,4 +26,8 @@ serve({
   },
   'tools/list': (params, options) => client.listTools(params, options),
   'tools/call': (params, options) => client.callTool(params, undefined, options),
+  'resources/list': (params, options) => client.listResources(params, options),
+  'resources/read': (params, options) => client.readResource(params, options),
+  'prompts/list': (params, options) => client.listPrompts(params, options),
+  'prompts/get': (params, options) => client.getPrompt(params, options),
 }, () => (url === 'stdio' ? client.close().then(() => process.exit(0)) : process.exit(0)));

@@ -5,7 +5,12 @@ from typing import Callable
 
 from harness import clients
 
-from . import guide, inspector, pasted, walk
+from . import (
+    guide, inspector, model_answers, model_embeddings, model_fleet, model_queue, model_thinking, model_token, original,
+    pasted, slow_model, walk)
+
+# Real models, with a run of its own for each thing that they and their servers do.
+REAL_MODELS = [model_answers, model_thinking, model_embeddings, model_token, model_queue, model_fleet, slow_model, original]
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ def real_model():
 SCENARIOS = [
     *walks(),
     *real_model(),
+    *(Scenario(name, ("python", "node"), run) for module in REAL_MODELS for name, run in module.ROWS),
     *(Scenario(name, ("inspector",), run) for name, run in inspector.ROWS),
     *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
 ]
