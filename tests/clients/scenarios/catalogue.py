@@ -5,7 +5,7 @@ from typing import Callable
 
 from harness import clients
 
-from . import guide, inspector, pasted, walk
+from . import guide, inspector, login, pasted, walk
 
 
 @dataclass(frozen=True)
@@ -42,4 +42,5 @@ SCENARIOS = [
     *real_model(),
     *(Scenario(name, ("inspector",), run) for name, run in inspector.ROWS),
     *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
+    *(Scenario(name, ("browser", "node", "python"), run) for name, run in login.ROWS),
 ]
