@@ -73,7 +73,7 @@ class Product:
         `since`. A request of our own, whose log line comes after theirs, tells that the log is complete."""
         mark = f"/mark-{next(self._marks)}"
         try:
-            self._opener().open(f"{self.scheme}://localhost:{self.port}{mark}", timeout=5).close()
+            self._opener().open(self.url_of(mark), timeout=5).close()
         except urllib.error.HTTPError as refusal:
             refusal.close()
         self.child.errors.wait_for(lambda line: line if mark in line else None, LOG_SECONDS_MAX, "our line in the log")
@@ -123,7 +123,12 @@ class Product:
 
     def health(self):
         """What /health says to a caller from this machine."""
-        request = urllib.request.Request(f"{self.scheme}://localhost:{self.port}/health")
+        return self.ask("/health")
+
+    def ask(self, path, body=None):
+        """The JSON that a path answers with; a body is posted to it, as JSON too."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url_of(path), data, {"Content-Type": "application/json"} if data else {})
         with self._opener().open(request, timeout=5) as answer:
             return json.load(answer)
 

@@ -5,7 +5,7 @@ from typing import Callable
 
 from harness import clients
 
-from . import guide, inspector, login, pasted, walk
+from . import consent, guide, inspector, login, pasted, walk
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,5 @@ SCENARIOS = [
     *(Scenario(name, ("inspector",), run) for name, run in inspector.ROWS),
     *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
     *(Scenario(name, ("browser", "node", "python"), run) for name, run in login.ROWS),
+    *(Scenario(name, ("browser",), run) for name, run in consent.ROWS),
 ]
