@@ -1,5 +1,6 @@
 """The page on which the owner decides, as Chromium shows it: what it says, how it looks, and what keys do."""
 
+import re
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from harness.browser import ENTER, TAB
@@ -121,6 +122,7 @@ class Checks:
             ("says that a passphrase is wrong, and goes on", self.goes_on_after_a_wrong_one),
             ("refuses a client that is not known, and sends it nowhere", self.refuses),
             ("says how long to wait after too many wrong ones", self.has_enough),
+            ("takes the code that the server says on its console", self.takes_a_code),
         ]
 
     def says_who_asks(self):
@@ -225,6 +227,17 @@ class Checks:
         said = self._browser.text("#error")
         expect("wait 1 min" in said, f"it says {said}")
         self._visit.show("too-often")
+
+    def takes_a_code(self):
+        self._visit.product.environment["MCP_OAUTH"] = "console"
+        self._visit.product.restart()
+        self._browser.open(self._visit.url)
+        said = "\n".join(self._visit.product.log())
+        expect(self._browser.has("label[for=proof] ~ input#proof[autocomplete=one-time-code]"), "there is no field for it")
+        self._visit.show("console")
+        self._browser.type("#proof", re.search(r"the code is (\d{4} \d{4})", said).group(1))
+        self._browser.click("#allow")
+        self._visit.is_allowed()
 
     def _wrong(self):
         self._browser.type("#proof", "not the passphrase")

@@ -14,7 +14,7 @@ from harness.product import Product
 from harness.report import Failed, expect
 
 from .pasted import entry_in
-from .walk import RECONNECT_SECONDS_MAX, TRY_EVERY_SECONDS, TRY_SECONDS
+from .walk import RECONNECT_SECONDS_MAX, TRY_EVERY_SECONDS, TRY_SECONDS, expect_revision
 
 STATEMENT = "statement 25"
 # From the client's start until it opens the browser.
@@ -74,6 +74,7 @@ class Login:
         ]
 
     def logs_in(self):
+        before = len(self._product.handshakes())
         url = self.ask()
         host = urlsplit(parse_qs(urlsplit(url).query)["redirect_uri"][0]).hostname
         shown = {name: self._browser.text(f"#{name}") for name in ("redirect-host", "client-name", "resource", "loopback")}
@@ -84,6 +85,7 @@ class Login:
         answer = self.decide("allow")
         expect("code" in answer, f"the client was sent {answer}")
         self._client.end_initialize(self._handshake)
+        expect_revision(self._kind, self._product.handshakes(before))
         given = next(line for line in reversed(self._product.log()) if GIVEN in line)
         self._refreshed = f"tokens were refreshed: grant={given.rpartition(GIVEN)[2]}"
 
@@ -144,6 +146,13 @@ class Login:
         self._was_asked_once()
 
     def hears_denial(self):
+        try:
+            return self._hears_denial()
+        finally:
+            # Some try again by themselves.
+            self._client.child.kill()
+
+    def _hears_denial(self):
         self.ask()
         answer = self.decide("deny")
         expect((answer.get("error"), "code" in answer) == (["access_denied"], False), f"the client was sent {answer}")
@@ -153,7 +162,7 @@ class Login:
             expect("No authorization code received" in said, f"its page says {said!r}")
             return "its page says so"
         wait_until(lambda: "access_denied" in self._client.child.tail(), NOTICE_SECONDS_MAX, "access_denied from the client")
-        return ""
+        return None
 
     def brings(self, token):
         before = self._registrations()
@@ -265,7 +274,10 @@ def transports(kind):
 
 
 GROUPS = [
-    Group("mcp-remote 0.15.1 logs in", transports(clients.NEWEST)),
+    Group("mcp-remote 0.15.1 logs in", (
+        *transports(clients.NEWEST),
+        clients.on_mcp(clients.modern(clients.NEWEST, " --protocol auto", ("--protocol", "auto"))),
+    )),
     Group("mcp-remote 0.1.38 logs in", transports(clients.BEFORE_THE_MOVE)),
     Group("the TypeScript SDKs log in", (
         replace(clients.TYPESCRIPT_SDK, name="TypeScript SDK on /sse"),
