@@ -180,7 +180,8 @@ impl Grant {
         let (access, refresh) = (new_secret("mcpa_")?, new_secret("mcpr_")?);
         self.access.retain(|it| it.until_s > now_s);
         keep_newest(&mut self.access, ACCESS_MAX - 1, |_| true);
-        self.access.push(Access { sha256: Digest::of(&access), until_s: now_s + times.access_s });
+        let until_s = now_s + times.access_s + LEEWAY_S;
+        self.access.push(Access { sha256: Digest::of(&access), until_s });
         keep_newest(&mut self.refresh, LEAVES_MAX - 1, |it| it.rotated_s.is_none());
         keep_newest(&mut self.refresh, ROTATED_MAX, |it| it.rotated_s.is_some());
         self.refresh.push(Refresh {
@@ -205,6 +206,9 @@ fn keep_newest<T>(list: &mut Vec<T>, max: usize, counts: impl Fn(&T) -> bool) {
 
 /// A household has a handful of clients, each with a few logins.
 pub const GRANTS_MAX: usize = 256;
+/// An access token works this much longer than its client is told: one that refreshes when its own
+/// clock says so is not refused just before, which some clients answer with a whole new login.
+const LEEWAY_S: i64 = 10;
 /// Access tokens of one grant that work at the same time: one a process.
 const ACCESS_MAX: usize = 16;
 /// Refresh tokens of one grant that were not used: one a process that refreshed on its own.

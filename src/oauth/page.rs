@@ -53,16 +53,18 @@ pub(super) fn consent(
             "Passphrase of this server",
             "type=\"password\" autocomplete=\"current-password\"",
             "Forgotten? On the box, <code>local-llm-mcp auth passphrase</code> makes a new one.",
+            wrong,
         ),
         (_, Proof::Console) => field(
             &format!("Code for login {}", escaped(login.short())),
             "type=\"text\" inputmode=\"numeric\" autocomplete=\"one-time-code\"",
             "The server has just written it to its console or journal.",
+            wrong,
         ),
     };
     let body = format!(
         "<p class=\"small\">Access will be given to</p>\
-         <h1 id=\"redirect-host\">{redirect}</h1>{wrong}\
+         <h1 id=\"redirect-host\">{redirect}</h1>\
          <p>{who} asks to use the language models at <span id=\"resource\" class=\"url\">{resource}\
          </span>.</p>{warning}\
          <p>It will be able to see which models there are, to use them and to stop what it began, \
@@ -105,11 +107,18 @@ pub(super) fn denied() -> Reply {
     page(200, "Denied", "<h1>Denied</h1><p>Nothing was given. This page can be closed.</p>")
 }
 
-fn field(label: &str, kind: &str, hint: &str) -> String {
+/// Does not take the focus until something wrong was typed: a field that does scrolls what the page
+/// says out of sight, and an Enter that was meant for elsewhere would send what the browser filled in.
+fn field(label: &str, kind: &str, hint: &str, wrong: &str) -> String {
+    let again = if wrong.is_empty() {
+        "aria-describedby=\"hint\""
+    } else {
+        "aria-describedby=\"error hint\" aria-invalid=\"true\" autofocus"
+    };
     format!(
-        "<label for=\"proof\">{label}</label>\
-         <input id=\"proof\" name=\"proof\" {kind} required autofocus maxlength=\"1024\" \
-         aria-describedby=\"hint\"><p class=\"small\" id=\"hint\">{hint}</p>"
+        "{wrong}<label for=\"proof\">{label}</label>\
+         <input id=\"proof\" name=\"proof\" {kind} required maxlength=\"1024\" {again}>\
+         <p class=\"small\" id=\"hint\">{hint}</p>"
     )
 }
 
@@ -151,7 +160,8 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Contrast is 7:1 or more everywhere; what has the focus is framed.
+/// Contrast of text is 7:1 or more everywhere; what has the focus is framed. A link may put the focus on
+/// what it names after `#`: what lets in is not to be had that way.
 const STYLE: &str = "\
 *{box-sizing:border-box}\
 body{margin:0;font:1.0625rem/1.5 system-ui,sans-serif;color:#1a1a1a;background:#f3f3f1}\
@@ -172,4 +182,6 @@ border:1px solid #6b6b6b;border-radius:.4rem}\
 button{flex:1 1 8rem;padding:.75rem 1rem;font:inherit;font-weight:600;border-radius:.4rem;\
 border:1px solid #14532d;background:#14532d;color:#fff;cursor:pointer}\
 #deny{background:#fff;color:#1a1a1a;border-color:#6b6b6b}\
+#allow:target,#proof:target{display:none}\
+#error::first-letter{text-transform:uppercase}\
 :focus-visible{outline:3px solid #0b57d0;outline-offset:2px}";

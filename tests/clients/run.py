@@ -6,6 +6,7 @@
     tests/clients/run.py --quick        one walk for each kind of client
     tests/clients/run.py --only curl    scenarios with this in their name
     tests/clients/run.py --list         names the scenarios
+    tests/clients/run.py --pictures DIR keeps pictures of the pages that the owner sees
 
 The server is $LOCAL_LLM_MCP_BIN, else the release build, else the debug build. With CI=true a missing
 tool is an error. Exit code 0 says that every check passed; the last line counts them.
@@ -15,6 +16,7 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 
 sys.dont_write_bytecode = True
 
@@ -44,12 +46,12 @@ def main():
     if unbuilt := tools.missing_builds():
         print("not built: " + ", ".join(unbuilt), file=sys.stderr)
         return 2
-    return run(chosen, tools)
+    return run(chosen, tools, options.pictures)
 
 
-def run(chosen, tools):
+def run(chosen, tools, pictures):
     report = Report()
-    house = House(tools, report)
+    house = House(tools, report, pictures)
     lacking = tools.missing()
     print(f"server under test: {tools.binary}", flush=True)
     for scenario in chosen:
@@ -73,6 +75,7 @@ def arguments():
     parser.add_argument("--install", action="store_true", help="install the pinned clients and end")
     parser.add_argument("--quick", action="store_true", help="one walk for each kind of client")
     parser.add_argument("--only", default="", metavar="TEXT", help="scenarios with TEXT in their name")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="keep pictures of the pages that the owner sees")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     return parser.parse_args()
 

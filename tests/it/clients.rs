@@ -4,6 +4,26 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// The statement itself takes minutes and a browser: `.ci/run` proves it with the release build.
+#[test]
+fn statement_25_real_clients_log_in_over_oauth() {
+    let listed = Command::new("python3")
+        .args(["tests/clients/run.py", "--list", "--only", "statement 25"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let listed = match listed {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) if std::env::var_os("CI").is_none() => {
+            return say(&format!("SKIPPED: the list of scenarios (needs python3: {error})"));
+        }
+        Err(error) => panic!("CI must not skip the list of scenarios: {error}"),
+    };
+    for who in ["mcp-remote 0.15.1", "mcp-remote 0.1.38", "the TypeScript SDKs", "30 s"] {
+        let found = listed.lines().filter(|line| line.contains(who)).count();
+        assert_eq!(found, 1, "no login of {who}: {listed}");
+    }
+}
+
 #[test]
 fn real_clients_list_chat_and_cancel() {
     let binary = Path::new(env!("CARGO_BIN_EXE_local-llm-mcp"));

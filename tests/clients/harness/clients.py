@@ -160,11 +160,19 @@ class Client:
 
     def initialize(self):
         """Shakes hands and returns the server's own description of itself."""
-        result = self.request("initialize", {
+        return self.end_initialize(self.begin_initialize())
+
+    def begin_initialize(self):
+        """Asks for the handshake, which may need a login first, and returns the request's number."""
+        return self._send("initialize", {
             "protocolVersion": self.kind.protocol_version,
             "capabilities": {},
             "clientInfo": {"name": "client-run", "version": "1"},
         })
+
+    def end_initialize(self, number):
+        """The server's own description of itself."""
+        result = self.answer(number)
         self.notify("notifications/initialized", {})
         return result
 

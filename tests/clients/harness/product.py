@@ -1,7 +1,9 @@
 """The server under test on loopback, with a state folder of its own."""
 
+import fcntl
 import itertools
 import json
+import os
 import re
 import ssl
 import urllib.error
@@ -76,7 +78,7 @@ class Product:
         `since`. A request of our own, whose log line comes after theirs, tells that the log is complete."""
         mark = f"/mark-{next(self._marks)}"
         try:
-            self._opener().open(f"{self.scheme}://localhost:{self.port}{mark}", timeout=5).close()
+            self._opener().open(self.url_of(mark), timeout=5).close()
         except urllib.error.HTTPError as refusal:
             refusal.close()
         self.child.errors.wait_for(lambda line: line if mark in line else None, LOG_SECONDS_MAX, "our line in the log")
@@ -90,13 +92,48 @@ class Product:
             raise Late(f"{' '.join(words)} failed: {child.tail()}")
         return "\n".join(child.output.finished())
 
+    def ask_for_logins(self, **settings):
+        """Begins to let clients in over OAuth, by the name that they use here, and returns the passphrase."""
+        printed = self.command("auth", "passphrase")
+        self.environment.update(MCP_OAUTH="passphrase", MCP_PUBLIC_URL=self.url_of(""), **settings)
+        self.restart()
+        return re.search(r"^  (\S+)$", printed, re.MULTILINE).group(1)
+
+    def end_access_tokens(self):
+        """Lets the time of all access tokens be over; the server knows within a second."""
+        store = self.state / "tokens.json"
+        folder = os.open(self.state, os.O_RDONLY)
+        try:
+            # As every writer of it does: one at a time, and the file is replaced as a whole.
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            kept = json.loads(store.read_text())
+            kept["generation"] += 1
+            for token in itertools.chain.from_iterable(grant["access"] for grant in kept["grants"]):
+                token["until_s"] = 0
+            fresh = store.with_name("tokens.json.of-the-run")
+            fresh.touch(0o600)
+            fresh.write_text(json.dumps(kept))
+            fresh.rename(store)
+        finally:
+            os.close(folder)
+
+    def log(self):
+        """The log of this process so far, with all that was answered before this call."""
+        self.handshakes()
+        return self.child.errors.all()
+
     def wait_until_closed(self):
         """Waits until a caller without a token is no longer told how the server is."""
         wait_until(lambda: "uptime_s" not in self.health(), COMMAND_SECONDS_MAX, "the end of the open house")
 
     def health(self):
         """What /health says to a caller from this machine."""
-        request = urllib.request.Request(f"{self.scheme}://localhost:{self.port}/health")
+        return self.ask("/health")
+
+    def ask(self, path, body=None):
+        """The JSON that a path answers with; a body is posted to it, as JSON too."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url_of(path), data, {"Content-Type": "application/json"} if data else {})
         with self._opener().open(request, timeout=5) as answer:
             return json.load(answer)
 

@@ -19,6 +19,8 @@ NODE_VERSION_MIN = 20
 INSPECTOR_NODE_VERSION_MIN = 23
 # The packages of the Python programs, and the one of which only the model is wanted.
 PYTHON_PINS = ("requirements.txt", "model/requirements.txt")
+# The browser, what drives it, and what tells it whom to trust.
+BROWSER_PROGRAMS = ("chromium", "chromedriver", "certutil")
 # What the build of rmcp is made from.
 RMCP_PINS = tuple(f"programs/rmcp/{name}" for name in ("Cargo.toml", "Cargo.lock", "src/main.rs"))
 
@@ -46,6 +48,7 @@ class Tools:
         self.rmcp = self.rmcp_folder / "debug" / "rmcp-client"
         self.node = shutil.which("node")
         self.curl = shutil.which("curl")
+        self.chromium, self.chromedriver, self.certutil = map(shutil.which, BROWSER_PROGRAMS)
         self.binary = chosen_or_built(
             "LOCAL_LLM_MCP_BIN", target / "release" / "local-llm-mcp", target / "debug" / "local-llm-mcp")
         self.stand_in = chosen_or_built(
@@ -95,6 +98,8 @@ class Tools:
             lacks["python"] = "needs its Python packages: tests/clients/run.py --install"
         if not self.curl:
             lacks["curl"] = "needs curl"
+        if not all(map(shutil.which, BROWSER_PROGRAMS)):
+            lacks["browser"] = "needs Debian's chromium, chromium-driver and libnss3-tools"
         return lacks
 
     def missing_builds(self):

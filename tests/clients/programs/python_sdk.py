@@ -2,7 +2,8 @@
 
 Every request is made with the SDK's own calls; a `notifications/cancelled` line cancels the call of
 that id. The client negotiates as it does by itself, or with `legacy` only shakes hands. With stdio it starts
-the program that SERVER names. TRUST names the CA file, or `anything` for no verification. Ends with its input.
+the program that SERVER names. TRUST names the CA file, or `anything` for no verification. With LOGIN_FOLDER it
+logs in over OAuth. Ends with its input.
 """
 
 import json
@@ -16,6 +17,10 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+
+sys.dont_write_bytecode = True
+
+from python_login import owner  # noqa: E402
 
 
 def verification():
@@ -89,9 +94,10 @@ async def main():
     if url == "stdio":
         transport = stdio_client(StdioServerParameters(command=os.environ["SERVER"], env=dict(os.environ)))
     elif url.endswith("/mcp"):
-        transport = streamable_http_client(url, http_client=http_client(timeout=httpx2.Timeout(30, read=300)))
+        client = http_client(timeout=httpx2.Timeout(30, read=300), auth=owner(url))
+        transport = streamable_http_client(url, http_client=client)
     else:
-        transport = sse_client(url, httpx_client_factory=http_client)
+        transport = sse_client(url, httpx_client_factory=http_client, auth=owner(url))
     async with Client(transport, mode=mode) as client, anyio.create_task_group() as tasks:
         await Bridge(client, tasks).read(anyio.wrap_file(sys.stdin))
         tasks.cancel_scope.cancel()

@@ -6,8 +6,8 @@ from typing import Callable
 from harness import clients
 
 from . import (
-    guide, inspector, model_answers, model_embeddings, model_fleet, model_queue, model_thinking, model_token, original,
-    pasted, slow_model, walk)
+    consent, guide, inspector, login, model_answers, model_embeddings, model_fleet, model_queue, model_thinking,
+    model_token, original, pasted, slow_model, walk)
 
 # Real models, with a run of its own for each thing that they and their servers do.
 REAL_MODELS = [model_answers, model_thinking, model_embeddings, model_token, model_queue, model_fleet, slow_model, original]
@@ -48,4 +48,6 @@ SCENARIOS = [
     *(Scenario(name, ("python", "node"), run) for module in REAL_MODELS for name, run in module.ROWS),
     *(Scenario(name, ("inspector",), run) for name, run in inspector.ROWS),
     *(Scenario(name, ("node",), run) for name, run in [*guide.ROWS, *pasted.ROWS]),
+    *(Scenario(name, ("browser", "node", "python"), run) for name, run in login.ROWS),
+    *(Scenario(name, ("browser",), run) for name, run in consent.ROWS),
 ]

@@ -91,7 +91,7 @@ fn hosted_claude_logs_in_with_a_registration_of_its_own_and_goes_on() {
         assert_eq!(answer.field("cache-control"), Some("no-store"));
         let tokens = Tokens::of(&answer);
         assert_eq!(bench.call(&tokens.access).status, 200);
-        bench.later(28_800);
+        bench.later(28_810);
         let expired = bench.call(&tokens.access);
         assert_eq!(expired.status, 401);
         assert!(expired.field("www-authenticate").unwrap().contains("error=\"invalid_token\""));

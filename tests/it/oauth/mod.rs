@@ -1,5 +1,6 @@
 //! The authorization server: the 25 statements that it is held to, each a test with its number, real
-//! sockets where they matter, and a store that is killed while it writes.
+//! sockets where they matter, and a store that is killed while it writes. The last statement is about
+//! real clients and the owner's browser: tests/clients/scenarios/login.py.
 
 #![expect(
     clippy::unwrap_used,
