@@ -20,8 +20,8 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Came then and has sent no request yet; ended to make room only when it had its chance and
-    /// nobody is idle.
+    /// Came then and has sent no whole request yet; ended to make room only when it had its chance
+    /// and nobody is idle.
     Fresh(Instant),
     /// Waits for its next request; the one before began then.
     Idle(Instant),
@@ -231,6 +231,12 @@ impl Place {
             self.of.left.notify_all();
         }
         may
+    }
+
+    /// Says that a stranger sends its request since then: one that takes its time may be ended for
+    /// somebody else like one that has said nothing.
+    pub(super) fn sends(&self, since: Instant) {
+        self.enter(State::Fresh(since));
     }
 
     /// Says that it works. Returns whether it may: not when it was told to end.
