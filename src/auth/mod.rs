@@ -23,5 +23,5 @@ pub use machine::{Interfaces, machine_name};
 pub use passphrase::{hash_passphrase, is_passphrase, new_passphrase};
 pub use state::{Grant, KnownClient, Record, State};
 pub use store::Store;
-pub use throttle::{Deed, Throttle, Together};
+pub use throttle::{Deed, Throttle, Together, network};
 pub use token::{TokenId, new_secret};

@@ -142,11 +142,15 @@ impl Together {
     }
 }
 
-/// Whoever has one address of an IPv6 network has 2^64 of them.
-fn network(who: IpAddr) -> IpAddr {
+/// Who counts as one: whoever has one address of an IPv6 network has 2^64 of them. At home each has
+/// its own, since they share one network.
+#[must_use]
+pub fn network(who: IpAddr) -> IpAddr {
     match who.to_canonical() {
-        IpAddr::V4(who) => IpAddr::V4(who),
-        IpAddr::V6(who) => IpAddr::V6((who.to_bits() & !u128::from(u64::MAX)).into()),
+        IpAddr::V6(v6) if !is_home_peer(IpAddr::V6(v6), &[]) => {
+            IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into())
+        }
+        other => other,
     }
 }
 
@@ -190,7 +194,7 @@ mod tests {
             throttle.take(stranger(number), Deed::Register, 1000).unwrap_or_default();
         }
         assert!(throttle.take(stranger(200_000), Deed::Register, 1000).is_err());
-        for home in ["127.0.0.1", "192.168.1.9", "100.64.1.1", "fd00::9", "fe80::9"] {
+        for home in ["127.0.0.1", "::1", "192.168.1.9", "100.64.1.1", "fd00::9", "fe80::9"] {
             assert_eq!(
                 throttle.take(home.parse().unwrap(), Deed::Register, 1000),
                 Ok(()),

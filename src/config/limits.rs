@@ -25,7 +25,8 @@ pub struct Limits {
     pub body_values_max: usize,
     /// From the first byte of a body to its last: 32 MiB over a slow Wi-Fi.
     pub body_ms_max: u64,
-    /// All bodies being read together, so that a Raspberry Pi survives them.
+    /// All bodies being read together, so that a Raspberry Pi survives them; strangers find room in
+    /// a quarter of it.
     pub bodies_bytes_max: usize,
     /// One reply: model lists and answers are far smaller, embeddings are the largest.
     pub reply_bytes_max: usize,

@@ -2,11 +2,10 @@
 //! under one shared budget.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::EdgeLimits;
-use super::budget::{Budget, Share};
+use super::budget::Share;
 use super::chunked::Decoder;
 use super::error::Refusal;
 use super::head::Framing;
@@ -51,14 +50,13 @@ pub(super) fn check_length(framing: Framing, limits: &EdgeLimits) -> Result<(), 
     }
 }
 
-/// Reads the body. Errors: a limit by its name, broken framing, a broken connection.
+/// Reads the body into `share`. Errors: a limit by its name, broken framing, a broken connection.
 pub(super) fn read(
     wire: &mut Wire,
     framing: Framing,
     limits: &EdgeLimits,
-    budget: &Arc<Budget>,
+    mut share: Share,
 ) -> Result<Body, NoBody> {
-    let mut share = budget.share();
     let mut bytes = Vec::new();
     let deadline = Instant::now() + Duration::from_millis(limits.body_ms_max);
     match framing {
@@ -71,7 +69,7 @@ pub(super) fn read(
                     more(wire, deadline, limits)?;
                 }
                 let part = wire.inbound().len().min(length - bytes.len());
-                grow(&mut share, bytes.len() + part, budget)?;
+                grow(&mut share, bytes.len() + part)?;
                 bytes.extend_from_slice(wire.inbound().get(..part).unwrap_or_default());
                 wire.take(part);
             }
@@ -82,7 +80,7 @@ pub(super) fn read(
                 if wire.inbound().is_empty() {
                     more(wire, deadline, limits)?;
                 }
-                grow(&mut share, bytes.len() + wire.inbound().len(), budget)?;
+                grow(&mut share, bytes.len() + wire.inbound().len())?;
                 let taken = decoder.feed(wire.inbound(), &mut bytes, limits.body_bytes_max)?;
                 wire.take(taken);
             }
@@ -112,8 +110,8 @@ pub(super) fn skip(wire: &mut Wire, framing: Framing) -> bool {
     }
 }
 
-fn grow(share: &mut Share, bytes: usize, budget: &Budget) -> Result<(), Refusal> {
-    if share.grow_to(bytes) { Ok(()) } else { Err(Refusal::BodiesFull(budget.bytes_max())) }
+fn grow(share: &mut Share, bytes: usize) -> Result<(), Refusal> {
+    if share.grow_to(bytes) { Ok(()) } else { Err(Refusal::BodiesFull(share.bytes_max())) }
 }
 
 fn more(wire: &mut Wire, deadline: Instant, limits: &EdgeLimits) -> Result<(), NoBody> {

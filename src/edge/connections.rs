@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::auth::network;
 use crate::worker::lock;
 
 /// One connection as the caps see it.
@@ -19,8 +20,8 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Came then and has sent no request yet; ended to make room only when it had its chance and
-    /// nobody is idle.
+    /// Came then and has sent no whole request yet; ended to make room only when it had its chance
+    /// and nobody is idle.
     Fresh(Instant),
     /// Waits for its next request; the one before began then.
     Idle(Instant),
@@ -117,16 +118,13 @@ impl Connections {
         address: IpAddr,
         is_proxy: bool,
     ) -> Entered {
+        let address = network(address);
         let mut entries = lock(&self.entries);
         // Asked under the lock: `begin_close` sees the entry, or this sees that it has begun.
         if self.is_closing() {
             return Entered::Closing;
         }
-        let max = if address.to_canonical().is_loopback() {
-            self.per_loopback_max
-        } else {
-            self.per_address_max
-        };
+        let max = if address.is_loopback() { self.per_loopback_max } else { self.per_address_max };
         let counts = |entry: &&Entry| entry.address == address && entry.state != State::Ended;
         if !is_proxy
             && entries.values().filter(counts).count() >= max
@@ -235,6 +233,12 @@ impl Place {
         may
     }
 
+    /// Says that a stranger sends its request since then: one that takes its time may be ended for
+    /// somebody else like one that has said nothing.
+    pub(super) fn sends(&self, since: Instant) {
+        self.enter(State::Fresh(since));
+    }
+
     /// Says that it works. Returns whether it may: not when it was told to end.
     pub(super) fn busy(&self) -> bool {
         self.enter(State::Busy)
@@ -261,3 +265,37 @@ impl Drop for Place {
 /// Clients send their handshake and their first request at once; one that has not by then may be
 /// ended for somebody who does.
 const SPEAKS_WITHIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_has_the_places_of_one_address_and_a_proxy_all() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let connections = Connections::new(100, 2, 3);
+        let mut places = Vec::new();
+        let mut enters = |address: &str, is_proxy| {
+            let entered = connections.enter(&socket, address.parse().unwrap(), is_proxy);
+            let Entered::In(place) = entered else { return false };
+            // One that had its chance to speak would make room.
+            assert!(place.busy());
+            places.push(place);
+            true
+        };
+        assert!(enters("2a02:1:1:1::1", false) && enters("2a02:1:1:1::2", false));
+        assert!(!enters("2a02:1:1:1:ffff::3", false), "it has as many addresses as it likes");
+        assert!(enters("2a02:1:1:2::1", false));
+        assert!(
+            (1..=5).all(|last| enters(&format!("fd00::{last}"), false)),
+            "those at home share one"
+        );
+        assert!(enters("::ffff:8.8.8.8", false) && enters("8.8.8.8", false));
+        assert!(!enters("::ffff:8.8.8.8", false), "it is the same");
+        assert!((0..3).all(|_| enters("::1", false)) && !enters("::1", false));
+        assert!((0..9).all(|_| enters("::1", true)));
+    }
+}

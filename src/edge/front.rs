@@ -13,7 +13,7 @@ use super::connections::{Connections, Place};
 use super::cors::Grant;
 use super::error::Refusal;
 use super::gate::{Access, Admission, Policy, admit_head, bearer};
-use super::head::{self, Head, Method};
+use super::head::{self, Framing, Head, Method};
 use super::http::House;
 use super::reply::{self, Awaiting};
 use super::slot::Slot;
@@ -39,14 +39,10 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// A stranger never makes us buffer much.
+    /// A stranger never makes us buffer much, on whatever route.
     fn body_limits(&self, admission: &Admission) -> EdgeLimits {
-        let route = self.policy.routes.get(admission.route);
-        let public = route.is_some_and(|route| matches!(route.access, Access::Public { .. }));
-        let body_bytes_max = self.limits.body_bytes_max;
-        let body_bytes_max =
-            if public { body_bytes_max.min(PUBLIC_BYTES_MAX) } else { body_bytes_max };
-        EdgeLimits { body_bytes_max, ..self.limits }
+        let most = if admission.principal.is_none() { STRANGER_BYTES_MAX } else { usize::MAX };
+        EdgeLimits { body_bytes_max: self.limits.body_bytes_max.min(most), ..self.limits }
     }
 }
 
@@ -194,7 +190,14 @@ impl Connection {
         if head.method == Method::Options {
             return self.options(&head, &admission, begun);
         }
-        let body = match self.body(&head, &front.body_limits(&admission)) {
+        let stranger = admission.principal.is_none();
+        let sends = stranger && head.framing != Framing::Length(0);
+        if sends {
+            self.place.sends(begun);
+        }
+        let body = match self.body(&head, &front.body_limits(&admission), stranger) {
+            // It was told to end for somebody else; nothing of the request was done.
+            Ok(_) if sends && !self.place.busy() => return false,
             Ok(body) => body,
             Err(NoBody::Refused(refusal)) => return self.refuse(&head, &refusal, begun),
             Err(NoBody::Broken(error)) => {
@@ -263,12 +266,17 @@ impl Connection {
         })
     }
 
-    fn body(&mut self, head: &Head, limits: &EdgeLimits) -> Result<body::Body, NoBody> {
+    fn body(
+        &mut self,
+        head: &Head,
+        limits: &EdgeLimits,
+        stranger: bool,
+    ) -> Result<body::Body, NoBody> {
         if head.expects_continue && self.wire.inbound().is_empty() {
             let deadline = Instant::now() + Duration::from_millis(limits.write_ms_max);
             self.wire.write(b"HTTP/1.1 100 Continue\r\n\r\n", deadline)?;
         }
-        body::read(&mut self.wire, head.framing, limits, &self.front.bodies)
+        body::read(&mut self.wire, head.framing, limits, self.front.bodies.share(stranger))
     }
 
     /// Lets the house end this connection from another thread.
@@ -377,8 +385,8 @@ pub(super) fn speaks_plain(socket: &TcpStream) -> io::Result<Option<bool>> {
 /// After how long a silence a connection moves to a fresh thread: the stack that an answer took is
 /// given back with the old one, which is a third of what an idle connection costs.
 const REST_AFTER: Duration = Duration::from_millis(250);
-/// The body of somebody who need not be known: a registration or a form.
-const PUBLIC_BYTES_MAX: usize = 64 * 1024;
+/// The body of somebody who is not known: a registration or a form.
+const STRANGER_BYTES_MAX: usize = 64 * 1024;
 /// Larger bodies go to a worker, whose thread has the room that they may need; what real clients
 /// send without an image is far smaller.
 const ALONE_BYTES_MAX: usize = 64 * 1024;

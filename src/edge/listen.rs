@@ -292,18 +292,17 @@ impl Accept {
             return;
         }
         let socket = Arc::new(socket);
-        let is_proxy = self.front.policy.is_proxy(peer.ip());
-        let place = match self.front.connections.enter(&socket, peer.ip(), is_proxy) {
+        let (front, address) = (Arc::clone(&self.front), peer.ip().to_canonical());
+        let place = match front.connections.enter(&socket, address, front.policy.is_proxy(address))
+        {
             Entered::In(place) => place,
             Entered::AddressFull => {
-                let address = peer.ip().to_canonical();
                 log::warn!("{address} is at the limit connections_per_address_max; closed");
                 return;
             }
             Entered::Closing => return,
         };
         let id = place.id();
-        let front = Arc::clone(&self.front);
         let started = match self.listening.tls.clone() {
             None => {
                 let wire = Wire::new(Arc::clone(&socket), None);

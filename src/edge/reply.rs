@@ -105,7 +105,7 @@ pub(super) fn bring(
         Some(Answer::Whole(reply) | Answer::Stream(reply, _)) => reply,
         None => Reply::from(&Refusal::Unanswered),
     };
-    let mut share = budget.share();
+    let mut share = budget.share(false);
     let mut reply = if reply.body.len() > limits.reply_bytes_max {
         Reply::from(&Refusal::ReplyTooLarge(limits.reply_bytes_max))
     } else if !share.grow_to(reply.body.len()) {

@@ -23,6 +23,26 @@ fn a_chunked_body_arrives_whole_and_the_connection_goes_on() {
 }
 
 #[test]
+fn a_stranger_makes_nobody_read_much_on_whatever_route() {
+    const TOKEN: &str = "a-token-of-the-test-that-is-long-enough-0123456789";
+    let rig = Rig::behind(Some(TOKEN), "");
+    let (known, body) = (format!("Authorization: Bearer {TOKEN}\r\n"), vec![b'a'; 64 * 1024 + 1]);
+    for (path, fields, status) in [
+        ("/echo", "Host: localhost\r\n", 413),
+        ("/public", "Host: home.example\r\n", 413),
+        ("/echo", &format!("Host: localhost\r\n{known}"), 200),
+    ] {
+        let mut client = rig.plain();
+        let head =
+            format!("POST {path} HTTP/1.1\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+        client.send(&[head.as_bytes(), &body].concat());
+        let got = client.reply();
+        assert_eq!(got.status, status, "{path}");
+        assert_eq!(got.text().contains("body_bytes_max (65536 bytes)"), status == 413, "{path}");
+    }
+}
+
+#[test]
 fn a_body_in_single_bytes_arrives_whole() {
     Rig::each_way(|rig| {
         for mut client in rig.both() {

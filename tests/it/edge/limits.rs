@@ -159,6 +159,25 @@ fn at_the_cap_with_all_at_work_a_new_connection_waits_for_its_place() {
 }
 
 #[test]
+fn a_stranger_that_takes_its_time_makes_room_for_others() {
+    let rig = Rig::with(|limits| limits.connections_max = 2);
+    let mut slow = [rig.plain(), rig.plain()];
+    for client in &mut slow {
+        client
+            .send(b"POST /public HTTP/1.1\r\nHost: home.example\r\nContent-Length: 9\r\n\r\nslow");
+    }
+    eventually("both are there", || rig.edge.counts().exchanges == 2);
+    let mut other = rig.plain();
+    other.send(&get("/"));
+    assert_eq!(other.reply().status, 200);
+    // The one that is left goes on.
+    let [first, second] = &mut slow;
+    let left = if first.has_ended() { second } else { first };
+    left.send(b" body");
+    assert_eq!(left.reply().text(), "slow body");
+}
+
+#[test]
 fn one_address_has_a_cap_of_its_own() {
     let rig = Rig::with(|limits| limits.connections_per_loopback_max = 2);
     let mut idle = rig.plain();

@@ -70,6 +70,14 @@ pub(super) fn routes(alone: bool) -> Arc<[Route]> {
             alone,
             resource: "/private",
         },
+        Route {
+            path: "/public",
+            allow: "POST, OPTIONS",
+            access: Access::Public { any_origin: true },
+            streams: false,
+            alone,
+            resource: "",
+        },
     ]
     .into()
 }
@@ -167,7 +175,7 @@ impl Handler for Answering {
         let admitted = Arc::clone(&exchange.admitted);
         let size = admitted.head.query.as_deref().and_then(|size| size.parse().ok());
         match routes(true)[admitted.route].path {
-            "/echo" | "/private" => {
+            "/echo" | "/private" | "/public" => {
                 let body = exchange.body.clone();
                 exchange.respond(Reply::json(200, body));
             }

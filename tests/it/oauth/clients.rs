@@ -173,12 +173,25 @@ fn statement_21_metadata_tells_of_public_urls_alone() {
         }
         let other = ask(path, "Host: other.example.net\r\nX-Forwarded-Host: evil.example\r\n");
         assert!(other.body.contains("https://other.example.net") && !other.body.contains("evil"));
+        for host in ["MCP.Example.ORG", "mcp.example.org:443"] {
+            let same = ask(path, &format!("Host: {host}\r\n"));
+            assert!(same.status == 200 && same.body == bench.get(path).body, "{host}: {same:?}");
+        }
         // A name of the box that is no public URL has none of it.
-        for host in ["box", "192.168.1.4:3010", "mcp.example.org:3010"] {
+        for host in [
+            "box",
+            "192.168.1.4:3010",
+            "mcp.example.org:3010",
+            "mcp.example.org:80",
+            "mcp.example.org.",
+            "mcp.example.org.:443",
+        ] {
             let local = ask(path, &format!("Host: {host}\r\n"));
             assert_eq!((local.status, local.error().as_str()), (404, "not_found"), "{host}");
         }
-        assert_eq!(ask(path, "Host: evil.example\r\n").status, 421);
+        for host in ["evil.example", "mcp.example.org:443:443", "mcp.example.org@evil.example"] {
+            assert_eq!(ask(path, &format!("Host: {host}\r\n")).status, 421, "{host}");
+        }
     }
     let local = bench.send("POST", "/mcp", "Host: box\r\n", "");
     assert_eq!(local.field("www-authenticate"), Some("Bearer realm=\"mcp\""));
