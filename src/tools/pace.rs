@@ -160,7 +160,7 @@ const READING: &str = "reading the prompt";
 
 /// How often a silent wait is left to see whether a beat is due; it counts anew with every request to
 /// an upstream.
-const BEAT: Duration = Duration::from_secs(3);
+const BEAT: Duration = Duration::from_millis(2500);
 
 /// Between a beat and what was told before it. Clients of some kinds give up after ten silent
 /// seconds; this and one wait more are less than the eight that are promised.

@@ -118,7 +118,8 @@ fn email(rest: &str) -> Option<usize> {
     let length = domain.chars().take_while(is_domain).map(char::len_utf8).sum();
     let domain = domain.get(..length)?.trim_end_matches(['.', '-']);
     let (_, top) = domain.rsplit_once('.')?;
-    let is_top = top.chars().count() >= 2 && !top.contains(char::is_numeric);
+    let is_word = || top.chars().all(|sign| is_letter(sign) && !sign.is_numeric());
+    let is_top = top.chars().count() >= 2 && (is_word() || top.starts_with(PUNYCODE));
     is_top.then_some(local + 1 + domain.len())
 }
 
@@ -320,6 +321,8 @@ fn is_called_account(before: &str) -> bool {
 
 /// Longer names are none (RFC 5321, section 4.5.3.1.1).
 const LOCAL_MAX: usize = 64;
+/// How a name in another script begins that is written in ASCII (RFC 3492).
+const PUNYCODE: &str = "xn--";
 const CURRENCIES: [char; 4] = ['$', '€', '£', '¥'];
 const CODES: [&str; 10] = ["USD", "EUR", "GBP", "CHF", "JPY", "CAD", "AUD", "SEK", "NOK", "DKK"];
 /// As in NZ$.
@@ -363,6 +366,7 @@ mod tests {
             ("to ann@müller.de, now", ("email", "ann@müller.de")),
             ("(müller@example.de)", ("email", "müller@example.de")),
             ("von u\u{308}lker@bu\u{308}ro.de.", ("email", "u\u{308}lker@bu\u{308}ro.de")),
+            ("to ann@xn--80a1acny.xn--p1ai", ("email", "ann@xn--80a1acny.xn--p1ai")),
             ("на анна@почта.рф", ("email", "анна@почта.рф")),
             ("请联系ann@example.org谢谢", ("email", "ann@example.org")),
             ("costs EUR 500 or so", ("amount", "EUR 500")),
@@ -395,7 +399,7 @@ mod tests {
             "SSN 000-12-3456 and 666-12-3456 and 123-00-4567",
             "DE88370400440532013000",
             "build 1700000000 of Johnson Street",
-            "me@home and @ann and a@b.c",
+            "me@home and @ann and a@b.c and a@b.c-d",
             "abc12345678 and 123456",
             "EURO 2024 and EUR and USD, CAD. 5x5",
             "555-123-4567xyz and 555-123-4567x1234567",

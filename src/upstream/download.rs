@@ -100,7 +100,8 @@ impl Fleet {
         begun.map_err(|error| Failed::at(upstream, error))
     }
 
-    /// How far a download is; `on_beat` is called every `beat` of silence. Errors: see [`UpstreamError`]; an unknown job is a bad request.
+    /// How far a download is; `on_beat` is called every `beat` of silence. Errors: see
+    /// [`UpstreamError`]; an unknown job is a bad request.
     pub fn download_status(
         &self,
         upstream: Option<&str>,
@@ -122,7 +123,8 @@ impl Fleet {
     }
 
     /// Watches what `begun` was until it is over; `on` hears how far it is, once a second, and the
-    /// same again every `beat` of silence. A cancel ends the watching, not the download. Errors: as of [`Fleet::download_status`].
+    /// same again every `beat` of silence. A cancel ends the watching, not the download. Errors: as
+    /// of [`Fleet::download_status`].
     pub fn follow_download(
         &self,
         begun: Download,
