@@ -12,6 +12,8 @@ from .login import place
 TEXT_CONTRAST_MIN, EDGE_CONTRAST_MIN = 4.5, 3
 # 1.4.10 has nobody scroll sideways at 320 pixels; phones begin at 360.
 NARROW, WIDE = ((320, 640), (360, 740)), (1280, 800)
+# What the keyboard of a phone leaves.
+LOW = (360, 400)
 # In a minute, by programs of the machine itself; other addresses have as many in 15 minutes.
 WRONG_PROOFS_MAX = 5
 LONG_NAME = "W" * 64
@@ -52,6 +54,12 @@ const width = document.documentElement.clientWidth;
 const wide = [...document.body.querySelectorAll('*')].filter((element) => element.getBoundingClientRect().right > width);
 return [document.documentElement.scrollWidth - width, ...wide.map((element) => element.id || element.tagName)];
 """
+HIDDEN = """
+return ['error', 'proof'].filter((id) => {
+  const place = document.getElementById(id).getBoundingClientRect();
+  return place.top < 0 || place.bottom > innerHeight;
+});
+"""
 FOREIGN = "return document.querySelectorAll('script, [src], [href], iframe, object, embed').length;"
 
 
@@ -65,6 +73,7 @@ class Visit:
         # The server's own page serves as the client's: it is only looked at where the browser ends.
         self.back = self.product.url_of("/health")
         self.url = self.asks("A client of the runs", self.back)
+        self.warned = self.asks("MCP CLI Proxy", "http://localhost:3334/oauth/callback")
 
     def asks(self, name, redirect):
         """The address by which a new client asks for access."""
@@ -95,13 +104,16 @@ class Visit:
         expect(not sent and self.browser.address().startswith(self.url), f"{what} sent {sent}")
 
     def show(self, name):
-        """Keeps pictures of the page, if somebody wants to look at them, and returns to the wide one."""
+        """Keeps pictures of the page in all sizes and returns to the wide one."""
+        for size in (*NARROW, WIDE):
+            self.browser.resize(*size)
+            self.keep(f"{name}-{size[0]}")
+
+    def keep(self, name):
+        """Keeps a picture of the page as it is, if somebody wants to look at it."""
         if self._pictures:
             self._pictures.mkdir(parents=True, exist_ok=True)
-            for width, height in (*NARROW, WIDE):
-                self.browser.resize(width, height)
-                (self._pictures / f"{name}-{width}.png").write_bytes(self.browser.picture())
-        self.browser.resize(*WIDE)
+            (self._pictures / f"{name}.png").write_bytes(self.browser.picture())
 
 
 class Checks:
@@ -132,7 +144,7 @@ class Checks:
         expect(shown == ["claude.ai", "Claude", self._visit.product.url_of("/mcp")], f"it says {shown}")
         expect(not self._browser.has("#loopback"), "it warns of this computer")
         self._visit.show("connector")
-        self._browser.open(self._visit.asks("MCP CLI Proxy", "http://localhost:3334/oauth/callback"))
+        self._browser.open(self._visit.warned)
         expect(self._browser.has("#loopback"), "it does not warn of this computer")
         labelled = "label[for=proof] ~ input#proof[type=password][autocomplete=current-password][required]"
         expect(self._browser.has(labelled), "the field has no label or is not what password managers look for")
@@ -147,7 +159,7 @@ class Checks:
 
     def has_contrast(self):
         """Of the page with all that it can have on it: a warning and an error."""
-        self._browser.open(self._visit.asks("MCP CLI Proxy", "http://localhost:3334/oauth/callback"))
+        self._browser.open(self._visit.warned)
         self._wrong()
         self._visit.show("wrong")
         found = self._browser.script(CONTRASTS)
@@ -161,7 +173,7 @@ class Checks:
 
     def fits(self):
         long = self._visit.asks(LONG_NAME, f"https://{LONG_HOST}/cb")
-        for name, url in (("long", long), ("loopback", self._visit.url), ("refused", self._visit.product.url_of("/authorize"))):
+        for name, url in (("long", long), ("loopback", self._visit.warned), ("refused", self._visit.product.url_of("/authorize"))):
             for size in NARROW:
                 self._browser.resize(*size)
                 self._browser.open(url)
@@ -204,10 +216,15 @@ class Checks:
         expect(answer["error"] == ["access_denied"] and "code" not in answer, f"sent: {answer}")
 
     def goes_on_after_a_wrong_one(self):
+        self._browser.resize(*LOW)
         self._browser.open(self._visit.url)
         self._wrong()
         focus = self._browser.script(FOCUS)["id"]
         expect(focus == "proof", f"the focus is at {focus!r}")
+        hidden = self._browser.script(HIDDEN)
+        expect(not hidden, f"out of sight: {hidden}")
+        self._visit.keep("wrong-on-a-phone")
+        self._browser.resize(*WIDE)
         self._browser.press(*self._visit.passphrase, ENTER)
         self._visit.is_allowed()
 
