@@ -75,18 +75,31 @@ impl Cancel {
     /// Fires once: sets the reason and runs every hook on this thread.
     /// Returns whether this call was the one that fired it.
     pub fn fire(&self, reason: Reason) -> bool {
-        let actions = {
-            let mut hooks = lock(&self.0.hooks);
-            if self.0.fired.load(Ordering::Acquire) != 0 {
-                return false;
-            }
-            self.0.fired.store(reason as u8, Ordering::Release);
-            std::mem::take(&mut hooks.waiting)
-        };
-        for (_, action) in actions {
+        let actions = self.set(reason);
+        let is_first = actions.is_some();
+        for (_, action) in actions.into_iter().flatten() {
             action();
         }
-        true
+        is_first
+    }
+
+    /// Fires all of these, each before the hook of any: what one of them gives up, another that is to
+    /// stop as well must not take up.
+    pub fn fire_all(all: &[Self], reason: Reason) {
+        let actions: Vec<_> = all.iter().filter_map(|cancel| cancel.set(reason)).collect();
+        for (_, action) in actions.into_iter().flatten() {
+            action();
+        }
+    }
+
+    /// Sets the reason, and takes the hooks out; nothing when it was fired before.
+    fn set(&self, reason: Reason) -> Option<Vec<(u64, Action)>> {
+        let mut hooks = lock(&self.0.hooks);
+        if self.0.fired.load(Ordering::Acquire) != 0 {
+            return None;
+        }
+        self.0.fired.store(reason as u8, Ordering::Release);
+        Some(std::mem::take(&mut hooks.waiting))
     }
 
     /// Why it was fired, or `None` while it was not.
@@ -176,6 +189,21 @@ mod tests {
         assert!(!cancel.fire(Reason::Shutdown));
         assert_eq!(cancel.reason(), Some(Reason::Requested));
         assert_eq!(ran.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn several_are_all_fired_before_a_hook_runs() {
+        let all = [Cancel::new(), Cancel::new()];
+        let seen = Arc::new(AtomicUsize::new(0));
+        let watch = |of: usize, other: usize| {
+            let (other, count) = (all[other].clone(), Arc::clone(&seen));
+            all[of].hook(move || {
+                count.fetch_add(usize::from(other.is_fired()), Ordering::SeqCst);
+            })
+        };
+        let _hooks = [watch(0, 1), watch(1, 0)];
+        Cancel::fire_all(&all, Reason::Shutdown);
+        assert_eq!(seen.load(Ordering::SeqCst), 2);
     }
 
     #[test]

@@ -48,9 +48,7 @@ impl InFlight {
     /// Stops all of them.
     pub fn cancel_all(&self, reason: Reason) {
         let all: Vec<Cancel> = lock(&self.calls).drain().map(|(_, cancel)| cancel).collect();
-        for cancel in all {
-            cancel.fire(reason);
-        }
+        Cancel::fire_all(&all, reason);
     }
 
     /// How many are in flight.
