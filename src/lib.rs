@@ -83,6 +83,7 @@
 //! | [`chime`] | the one way to wake a poll | knows who waits |
 //! | [`worker`] | the one way to make a thread and to take a lock | leaves a thread unjoined |
 //! | [`near`] | the names most like a mistyped one | knows what is named |
+//! | [`order`] | the one copy of the sort | knows what is sorted |
 //! | [`files`] | a file replaced in one step, and seen to have changed | knows what is in it |
 //!
 //! # Who may use whom
@@ -98,8 +99,8 @@
 //! - `tools` uses `mcp`, `upstream`, `near` and `cancel`.
 //! - `upstream` uses `cancel` and `worker`; `mcp` uses `cancel` and `seal`.
 //! - `auth`, `cert` and `seal` use `files`.
-//! - `observe`, `cancel`, `chime`, `near`, `worker` and `files` use nothing. Taking a lock (`worker::lock`) is open
-//!   to all.
+//! - `observe`, `cancel`, `chime`, `near`, `worker` and `files` use nothing. Taking a lock (`worker::lock`) and
+//!   putting things in order (`order`) are open to all.
 //!
 //! `tests/it/architecture.rs` reads the source and names the file and the arrow that breaks this.
 //! What a room needs and may not import, `server` puts in: the status that `/health` shows, the
@@ -183,6 +184,7 @@ pub mod mcp;
 pub mod near;
 pub mod oauth;
 pub mod observe;
+pub mod order;
 pub mod seal;
 pub mod server;
 pub mod session;

@@ -1,5 +1,7 @@
 //! The names most like one that somebody mistyped. Knows not what is named.
 
+use crate::order;
+
 /// The names of `known` that are a slip or a part away from `typed`, the nearest first, at most
 /// three.
 #[must_use]
@@ -11,11 +13,8 @@ pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'
         let slips = if is_part || is_swapped(&typed, &name) { 1 } else { slips(&typed, &name) };
         Some(slips).filter(|slips| *slips <= slips_max(&name))
     };
-    let mut near: Vec<_> =
-        known.into_iter().filter_map(|name| far(name).map(|far| (far, name))).collect();
-    near.sort_unstable();
-    near.truncate(3);
-    near.into_iter().map(|(_, name)| name).collect()
+    let near = known.into_iter().filter_map(|name| far(name).map(|far| (far, name))).collect();
+    order::rising(near).into_iter().take(3).map(|(_, name)| name).collect()
 }
 
 /// Whether two neighbors changed places, the commonest slip of all.

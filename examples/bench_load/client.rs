@@ -83,13 +83,12 @@ impl<'a> Session<'a> {
         told: bool,
         on: &mut dyn FnMut(&str),
     ) -> Outcome<()> {
-        let mut params = json!({
+        let meta = if told { json!({"progressToken": self.last_id}) } else { json!({}) };
+        let params = json!({
             "name": "chat",
             "arguments": {"model": model, "message": "go on", "max_tokens": 131_072},
+            "_meta": meta,
         });
-        if told {
-            params["_meta"] = json!({"progressToken": self.last_id});
-        }
         let answer = self.request_heard("tools/call", &params, on)?;
         if answer.contains("word ") && !answer.contains(r#""isError":true"#) {
             Ok(())

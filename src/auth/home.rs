@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::order;
+
 /// One address of this machine with the network it is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -59,7 +61,7 @@ impl HostNames {
         let mut names = vec![machine, short];
         names.extend(configured.into_iter().map(|name| normal(name.as_ref())));
         names.retain(|name| !name.is_empty());
-        names.sort();
+        let mut names = order::rising(names);
         names.dedup();
         Self(names)
     }

@@ -12,6 +12,8 @@ use super::resolve::path;
 use super::source::{Setting, Source};
 use super::toml::{self, Entry, Value};
 
+use crate::order;
+
 /// A prompt as its file has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnPrompt {
@@ -80,8 +82,7 @@ fn files(folder: &Path, origin: Origin) -> Result<Vec<PathBuf>, ConfigError> {
             paths.push(path);
         }
     }
-    paths.sort_unstable();
-    Ok(paths)
+    Ok(order::rising(paths))
 }
 
 /// Line, what is wrong, and what to write.
@@ -136,8 +137,7 @@ fn unknown(path: &str, line: u32, value: &Value) -> Fault {
 }
 
 fn check_arguments(prompt: &OwnPrompt, name_line: u32, text_line: u32) -> Result<(), Fault> {
-    let mut names: Vec<&str> = prompt.arguments.iter().map(|it| it.name.as_str()).collect();
-    names.sort_unstable();
+    let names = order::rising(prompt.arguments.iter().map(|it| it.name.as_str()).collect());
     if names.contains(&"") {
         return Err(fault(name_line, "an argument has no name", "write name = \"…\" below it"));
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::auth::is_home_peer;
 use crate::config::{Config, Scheme};
 use crate::mcp::{SERVER_NAME, SERVER_VERSION};
+use crate::order;
 use crate::upstream::{Probe, Upstream, UpstreamError};
 
 use super::Server;
@@ -105,14 +106,15 @@ fn urls(bound: Bound, server: &Network) -> Vec<String> {
         }
         return urls;
     }
-    let mut addresses: Vec<IpAddr> = server
+    let addresses: Vec<IpAddr> = server
         .interfaces
         .addresses()
         .into_iter()
         .filter(|address| !address.is_loopback() && (bound.address.is_ipv6() || address.is_ipv4()))
         .filter(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
         .collect();
-    addresses.sort_by_key(|address| (address.is_ipv6(), !is_private(*address)));
+    let place = |address: &IpAddr| (address.is_ipv6(), !is_private(*address));
+    let addresses = order::by(addresses, |one, other| place(one).cmp(&place(other)));
     // An address whose neighbors the home rule does not serve is no use to a laptop without a token.
     let everyone = server.authenticator.required();
     let (serving, other): (Vec<IpAddr>, Vec<IpAddr>) = addresses

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use super::ticket::LIFE_S;
 use crate::files::{self, Stamp};
+use crate::order;
 use crate::worker::lock;
 
 /// The ended sessions. Whatever is forgotten, for want of room or because the file was lost, takes
@@ -175,8 +176,8 @@ impl List {
             self.raise(newest.saturating_add(1));
         }
         if self.issued_s.len() > sessions_max {
-            let mut newest_first: Vec<u64> = self.issued_s.values().copied().collect();
-            newest_first.sort_unstable_by(|a, b| b.cmp(a));
+            let newest_first: Vec<u64> = self.issued_s.values().copied().collect();
+            let newest_first = order::by(newest_first, |one, other| other.cmp(one));
             if let Some(newest_dropped) = newest_first.get(sessions_max / 2) {
                 self.raise(newest_dropped.saturating_add(1));
             }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::order;
 use crate::tools::fold::{folded, is_mark};
 use crate::tools::scan::{Kind, NO_SPACES, find};
 
@@ -43,8 +44,7 @@ impl Mask {
             }
         }
         // The longest first: a first name may stand inside of a full name.
-        let mut names = names.to_vec();
-        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        let names = order::by(names.to_vec(), |one, other| other.len().cmp(&one.len()));
         for name in names.into_iter().filter(|_| !basic_only) {
             let count = places(text, name).len();
             mask.add(Kind::Name, name, count);

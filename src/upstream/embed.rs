@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::cancel::Cancel;
+use crate::order;
 use crate::upstream::call::Call;
 use crate::upstream::chat::ChatEvent;
 use crate::upstream::error::UpstreamError;
@@ -132,8 +133,8 @@ fn read(answer: &[u8], texts: usize) -> Result<Embeddings, UpstreamError> {
     let answer: Answer = serde_json::from_slice(answer).map_err(|_unreadable| bad(NO_LIST))?;
     let vectors = match (answer.embeddings, answer.data) {
         (Some(vectors), _) => vectors,
-        (None, Some(mut data)) => {
-            data.sort_by_key(|entry| entry.index);
+        (None, Some(data)) => {
+            let data = order::by(data, |one, other| one.index.cmp(&other.index));
             data.into_iter().map(|entry| entry.embedding).collect()
         }
         (None, None) => return Err(bad(NO_LIST)),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::order;
+
 /// Which API an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -131,13 +133,12 @@ impl ModelList {
     #[must_use]
     pub fn near(&self, model: &str) -> Vec<String> {
         let asked = model.to_lowercase();
-        let mut scored: Vec<_> = self
+        let scored: Vec<_> = self
             .models
             .iter()
             .filter_map(|known| Some((unlikeness(&asked, &known.id.to_lowercase())?, &known.id)))
             .collect();
-        scored.sort();
-        scored.into_iter().take(NEAR_MAX).map(|(_, id)| id.clone()).collect()
+        order::rising(scored).into_iter().take(NEAR_MAX).map(|(_, id)| id.clone()).collect()
     }
 }
 

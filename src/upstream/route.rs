@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
+use crate::order;
 use crate::upstream::chat::ChatEvent;
 use crate::upstream::client::Upstream;
 use crate::upstream::error::UpstreamError;
@@ -127,7 +128,8 @@ impl Fleet {
         let default = pool.first().copied();
         pool.retain(|upstream| tried.iter().all(|name| name != upstream.name()));
         // Whoever was down a moment ago is asked last.
-        pool.sort_by_key(|upstream| upstream.record.was_just_down());
+        let just_down = |upstream: &&Arc<Upstream>| upstream.record.was_just_down();
+        let pool = order::by(pool, |one, other| just_down(one).cmp(&just_down(other)));
         let named = wanted.model.or_else(|| match wanted.need {
             Need::Chat => pool.iter().find_map(|upstream| upstream.default_model()),
             Need::Embedding => None,
