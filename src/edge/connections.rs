@@ -20,9 +20,12 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Came then and has sent no whole request yet; ended to make room only when it had its chance
-    /// and nobody is idle.
+    /// Came then and has sent no request yet; ended to make room only when it had its chance and
+    /// nobody is idle.
     Fresh(Instant),
+    /// Works since then on a request of somebody who is not known; ended to make room like one that
+    /// said nothing, or strangers who send or read slowly would hold all places.
+    Stranger(Instant),
     /// Waits for its next request; the one before began then.
     Idle(Instant),
     /// Works on a request.
@@ -187,10 +190,12 @@ impl Connections {
             .filter(|entry| address.is_none_or(|address| entry.address == address))
             .filter_map(|entry| match entry.state {
                 State::Idle(since) => Some(((false, since), entry)),
-                State::Fresh(since) if since.elapsed() >= SPEAKS_WITHIN => {
+                State::Fresh(since) | State::Stranger(since)
+                    if since.elapsed() >= SPEAKS_WITHIN =>
+                {
                     Some(((true, since), entry))
                 }
-                State::Fresh(_) | State::Busy | State::Ended => None,
+                State::Fresh(_) | State::Stranger(_) | State::Busy | State::Ended => None,
             })
             .min_by_key(|(rank, _)| *rank);
         let Some((_, entry)) = oldest else { return false };
@@ -202,10 +207,13 @@ impl Connections {
 }
 
 impl Entry {
-    /// Its thread wakes, sees the end and leaves in an orderly way.
+    /// Its thread wakes, sees the end and leaves in an orderly way; a stranger may be one that does
+    /// not read.
     fn end(&mut self) {
+        let stranger = matches!(self.state, State::Stranger(_));
         self.state = State::Ended;
-        drop(self.socket.shutdown(Shutdown::Read));
+        let end = if stranger { Shutdown::Both } else { Shutdown::Read };
+        drop(self.socket.shutdown(end));
     }
 }
 
@@ -233,10 +241,10 @@ impl Place {
         may
     }
 
-    /// Says that a stranger sends its request since then: one that takes its time may be ended for
-    /// somebody else like one that has said nothing.
-    pub(super) fn sends(&self, since: Instant) {
-        self.enter(State::Fresh(since));
+    /// Says that it works on a stranger's request since then. Returns whether it may, as
+    /// [`Self::busy`] does.
+    pub(super) fn serves_stranger(&self, since: Instant) -> bool {
+        self.enter(State::Stranger(since))
     }
 
     /// Says that it works. Returns whether it may: not when it was told to end.

@@ -13,7 +13,7 @@ use super::connections::{Connections, Place};
 use super::cors::Grant;
 use super::error::Refusal;
 use super::gate::{Access, Admission, Policy, admit_head, bearer};
-use super::head::{self, Framing, Head, Method};
+use super::head::{self, Head, Method};
 use super::http::House;
 use super::reply::{self, Awaiting};
 use super::slot::Slot;
@@ -191,13 +191,10 @@ impl Connection {
             return self.options(&head, &admission, begun);
         }
         let stranger = admission.principal.is_none();
-        let sends = stranger && head.framing != Framing::Length(0);
-        if sends {
-            self.place.sends(begun);
+        if stranger && !self.place.serves_stranger(begun) {
+            return false;
         }
         let body = match self.body(&head, &front.body_limits(&admission), stranger) {
-            // It was told to end for somebody else; nothing of the request was done.
-            Ok(_) if sends && !self.place.busy() => return false,
             Ok(body) => body,
             Err(NoBody::Refused(refusal)) => return self.refuse(&head, &refusal, begun),
             Err(NoBody::Broken(error)) => {

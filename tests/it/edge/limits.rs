@@ -178,6 +178,24 @@ fn a_stranger_that_takes_its_time_makes_room_for_others() {
 }
 
 #[test]
+fn a_stranger_that_does_not_read_makes_room_for_others() {
+    let rig = Rig::with(|limits| limits.connections_max = 1);
+    let mut deaf = TcpStream::connect(rig.plain_address()).unwrap();
+    deaf.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let body = "a".repeat(60 * 1024);
+    let request = format!(
+        "POST /public HTTP/1.1\r\nHost: home.example\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // Until nobody takes it any more, since the replies are not read.
+    while deaf.write_all(request.as_bytes()).is_ok() {}
+    let mut other = rig.plain();
+    other.send(&get("/"));
+    assert_eq!(other.reply().status, 200);
+    assert_eq!(rig.edge.counts().connections, 1, "the other one is gone");
+}
+
+#[test]
 fn one_address_has_a_cap_of_its_own() {
     let rig = Rig::with(|limits| limits.connections_per_loopback_max = 2);
     let mut idle = rig.plain();

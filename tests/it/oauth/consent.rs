@@ -218,7 +218,7 @@ fn a_proved_page_is_answered_once_whatever_strangers_do_and_not_after_a_restart(
     let client = bench.client(CALLBACK);
     let target = authorize(&client, CALLBACK, &[]);
     for number in 0..1100 {
-        let from = format!("X-Forwarded-For: 203.0.113.{}\r\n", number / 50);
+        let from = format!("X-Forwarded-For: 198.18.{}.{}\r\n", number / 256, number % 256);
         let theirs = bench.send("GET", &target, &format!("Accept: text/html\r\n{from}"), "");
         assert_eq!(bench.decide(&theirs, "deny", "").status, 303);
     }
