@@ -172,7 +172,7 @@ fn a_stranger_that_takes_its_time_makes_room_for_others() {
     assert_eq!(other.reply().status, 200);
     // The one that is left goes on.
     let [first, second] = &mut slow;
-    let left = if first.has_ended() { second } else { first };
+    let left = if first.is_cut() { second } else { first };
     left.send(b" body");
     assert_eq!(left.reply().text(), "slow body");
 }
