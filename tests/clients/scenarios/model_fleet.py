@@ -39,8 +39,7 @@ def fleet(report, house):
 
         def dies_with_what_had_come():
             number = client.begin("chat", {**desk.endless_chat, "upstream": "desk"})
-            client.child.output.wait_for(
-                lambda line: line if "writing, " in line else None, clients.ANSWER_SECONDS_MAX, "progress of an answer")
+            client.hear_progress(number, "writing, ")
             desk.child.kill()
             sentence, error = clients.failure_of(client.answer(number))
             expect(error["code"] == "UPSTREAM_DIED" and error["upstream"] == "desk", f"the error is {error}")
