@@ -104,6 +104,7 @@ fn hit(text: &str, at: usize) -> Option<(Kind, usize)> {
         .or_else(|| amount(rest).map(|length| (Kind::Amount, length)))
         .or_else(|| iban(rest).map(|length| (Kind::Account, length)))
         .or_else(|| number(rest, text.get(..at)?))
+        .or_else(|| called(rest, text.get(..at)?))
         .map(|(kind, length)| (kind, at + length))
 }
 
@@ -309,14 +310,40 @@ fn is_luhn(digits: &str) -> bool {
     sum.is_multiple_of(10) && digits.bytes().any(|digit| digit != b'0')
 }
 
+/// What is private only by the words before it: an account's number that begins with letters, and
+/// the end of a card's.
+fn called(rest: &str, before: &str) -> Option<(Kind, usize)> {
+    let bytes = rest.as_bytes();
+    let letters = bytes.iter().take_while(|sign| sign.is_ascii_alphabetic()).count();
+    let digits = bytes.iter().skip(letters).take_while(|sign| sign.is_ascii_digit()).count();
+    let end = letters + digits;
+    if bytes.get(end).is_some_and(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    if (1..=LETTERS_MAX).contains(&letters) && digits >= 4 && is_called_account(before) {
+        return Some((Kind::Account, end));
+    }
+    let is_end = letters == 0 && digits == CARD_END && {
+        let near = near(before, CARD_NEAR);
+        let near = near.trim_end_matches("digits").trim_end();
+        CARDS.iter().any(|card| near.contains(card)) && ENDS.iter().any(|end| near.ends_with(end))
+    };
+    is_end.then_some((Kind::Card, end))
+}
+
 /// Whether the words right before a number say that it is an account's.
 fn is_called_account(before: &str) -> bool {
-    let from = before.char_indices().rev().nth(ACCOUNT_NEAR).map_or(0, |(at, _)| at);
-    let near = before.get(from..).unwrap_or_default().to_lowercase();
-    let near = near.trim_end_matches([' ', '#', ':', '.']);
+    let near = near(before, ACCOUNT_NEAR);
     let near =
         near.trim_end_matches("number").trim_end_matches("no").trim_end_matches([' ', '.', '#']);
     ["account", "acct", "iban", "konto"].iter().any(|word| near.ends_with(word))
+}
+
+/// The last of the words before something, in lower case, without what leads to it.
+fn near(before: &str, count: usize) -> String {
+    let from = before.char_indices().rev().nth(count).map_or(0, |(at, _)| at);
+    let near = before.get(from..).unwrap_or_default().to_lowercase();
+    near.trim_end_matches([' ', '#', ':', '.', '*', '•']).to_owned()
 }
 
 /// Longer names are none (RFC 5321, section 4.5.3.1.1).
@@ -342,6 +369,15 @@ const IBAN_MAX: usize = 34;
 const GROUPS_MAX: usize = 8;
 /// As far as "account number #: " goes.
 const ACCOUNT_NEAR: usize = 20;
+/// Before the digits of an account's number.
+const LETTERS_MAX: usize = 4;
+/// As many digits of a card as receipts show.
+const CARD_END: usize = 4;
+/// As far as "credit card with the last four digits: " goes.
+const CARD_NEAR: usize = 40;
+const CARDS: [&str; 4] = ["card", "karte", "visa", "amex"];
+const ENDS: [&str; 7] =
+    ["ending", "ending in", "ending with", "ends in", "last four", "last 4", "endet auf"];
 
 #[cfg(test)]
 mod tests {
@@ -377,6 +413,9 @@ mod tests {
             ("ruf 030/1234567", ("phone", "030/1234567")),
             ("to DE89 3704 0044 0532 0130 00 today", ("account", "DE89 3704 0044 0532 0130 00")),
             ("Account number: 12345678", ("account", "12345678")),
+            ("your account #A123456 is", ("account", "A123456")),
+            ("card ending in 4567 was", ("credit_card", "4567")),
+            ("Visa, last 4 digits: 4567", ("credit_card", "4567")),
             ("pay $1,234.50 now", ("amount", "$1,234.50")),
             ("zahle 12,50 € heute", ("amount", "12,50 €")),
         ] {
@@ -396,6 +435,8 @@ mod tests {
             "In 1984 and 2024-01-15 and 12/31/1999",
             "version 1.2.3.456 and 300.1.1.1",
             "card 4111 1111 1111 1112",
+            "the year ending in 2024, card 1234, account abcdef12",
+            "card ending in 45678, the account A12345x of B123456",
             "SSN 000-12-3456 and 666-12-3456 and 123-00-4567",
             "DE88370400440532013000",
             "build 1700000000 of Johnson Street",

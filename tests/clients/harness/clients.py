@@ -202,13 +202,14 @@ class Client:
         self._tokens[number], self._called[number] = token, tool
         return number
 
-    def hear_progress(self, number, seconds=ANSWER_SECONDS_MAX):
-        """Waits for the first progress of a call."""
+    def hear_progress(self, number, words="", seconds=ANSWER_SECONDS_MAX):
+        """Waits for the first progress of a call, or for the first that begins with these words."""
 
         def its_progress(line):
-            return self._progress_in(line, number)
+            progress = self._progress_in(line, number)
+            return progress if progress and progress.get("message", "").startswith(words) else None
 
-        return self.child.output.wait_for(its_progress, seconds, f"progress of request {number}")
+        return self.child.output.wait_for(its_progress, seconds, f"progress {words!r} of request {number}")
 
     def progress_before_answer(self, number):
         """The progress of an answered call, without what came after the answer."""

@@ -1,5 +1,6 @@
 """Three of llama.cpp's servers behind one of ours: two with the same model, one with another."""
 
+from harness import clients
 from harness.children import wait_until
 from harness.product import upstream_table
 from harness.report import expect
@@ -36,8 +37,18 @@ def fleet(report, house):
             answered_by("desk")
             answered_by("attic", upstream="attic")
 
-        def takes_over():
+        def dies_with_what_had_come():
+            number = client.begin("chat", {**desk.endless_chat, "upstream": "desk"})
+            client.hear_progress(number, "writing, ")
             desk.child.kill()
+            sentence, error = clients.failure_of(client.answer(number))
+            expect(error["code"] == "UPSTREAM_DIED" and error["upstream"] == "desk", f"the error is {error}")
+            partial = error["details"]["partialText"].strip()
+            expect(partial.startswith("and on it goes"), f"the text that had come is {partial[:100]!r}")
+            expect(attic.busy_slots() == 0, "the other one was asked for the rest")
+            return sentence
+
+        def takes_over():
             answered_by("attic", model=same)
             answered_by("attic")
             sentence, error = bridge.failure_of(client, "chat", {**desk.short_chat, "upstream": "desk"})
@@ -63,7 +74,8 @@ def fleet(report, house):
         report.steps(NAME, [
             ("lists the models of all", lists_all),
             ("a call goes where its model is", goes_where_the_model_is),
-            ("the twin takes over from one that is stopped", takes_over),
+            ("one that is killed in the middle leaves what had come", dies_with_what_had_come),
+            ("its twin takes over", takes_over),
             ("without it the call says who is gone, and the other model answers on", says_who_is_gone),
             ("one that comes back is asked again", comes_back),
         ], scene.children.tails)

@@ -22,9 +22,8 @@ def queue(report, house):
 
         def next_hears_its_place():
             number = numbers["waiting"] = waiting.begin("chat", upstream.short_chat)
-            told = waiting.child.output.wait_for(
-                lambda line: line if "waiting, " in line else None, clients.ANSWER_SECONDS_MAX, "a place in the line")
-            expect("waiting, 1 before you" in told, f"the progress is {told}")
+            told = waiting.hear_progress(number, "waiting, ")["message"]
+            expect(told == "waiting, 1 before you", f"the progress is {told}")
             expect(upstream.busy_slots() == 1 and not waiting.has_answered(number), "it did not wait")
             expect(load() == (1, 1), f"/health has {load()}")
 

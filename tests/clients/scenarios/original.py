@@ -35,11 +35,12 @@ OPINION = {
     "domain": "general",
 }
 LETTER = {
-    "content": "Dear Sarah Johnson, we took $299.99 for your plan. Write to john.doe@company.com or call (555) 123-4567.",
+    "content": "Dear Sarah Johnson, for account #A123456 we took $299.99 for your plan, from the card ending in 4567. Write to "
+               "john.doe@company.com or call (555) 123-4567.",
     "style": "professional",
     "privacy_level": "strict",
 }
-PRIVATE = ["$299.99", "299.99", "john.doe@company.com", "(555) 123-4567", "555-123-4567"]
+PRIVATE = ["A123456", "4567", "299.99", "john.doe@company.com", "(555)", "123-"]
 NAME = "Sarah Johnson"
 CODE = {
     "code": "const rows = db.query(\"SELECT * FROM users WHERE name = '\" + name + \"'\");\nconst key = 'sk_live_12345abcdef';\n",
