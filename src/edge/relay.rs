@@ -58,6 +58,8 @@ pub(super) fn stream(
         left(admitted, &error);
     }
     admitted.gone.fire(Reason::ClientLeft);
+    // It serves on as the connection's thread that it was.
+    call_this_thread(std::thread::current().name().unwrap_or_default());
     let status = reply.status;
     match last {
         Some(relay) => (relay.wire, Finished { status, bytes: relay.bytes, keep }),
@@ -88,7 +90,7 @@ impl Watch {
                 let Some(relay) = relay.as_mut() else { return Ok(()) };
                 relay.send_waiting()?;
                 if relay.state == State::Ended {
-                    return relay.last_chunk();
+                    return relay.end();
                 }
                 if client.contains(PollFlags::IN) {
                     watched = relay.hear_client(admitted)?;
@@ -102,7 +104,7 @@ impl Watch {
                 looked = Instant::now();
                 if !admitted.stands() {
                     log::info!("a stream ends: what let its client in was revoked");
-                    return lock(relay).as_mut().map_or(Ok(()), Relay::last_chunk);
+                    return lock(relay).as_mut().map_or(Ok(()), Relay::end);
                 }
             }
             let silence = self.heartbeat.saturating_sub(spoken.elapsed()).min(look_every);
@@ -217,7 +219,13 @@ impl Relay {
         self.send_waiting()
     }
 
-    fn last_chunk(&mut self) -> io::Result<()> {
+    /// Ends the stream, whatever its source still has: nobody sends anything behind the last chunk,
+    /// nor that in the middle of another one, where the next reply on the connection begins.
+    fn end(&mut self) -> io::Result<()> {
+        if self.state == State::Open {
+            self.state = State::Ended;
+        }
+        self.send_waiting()?;
         if self.chunked { self.wire.write(LAST_CHUNK, self.deadline()) } else { Ok(()) }
     }
 
@@ -265,12 +273,74 @@ fn call_this_thread(name: &str) {
 #[cfg(not(target_os = "linux"))]
 fn call_this_thread(_name: &str) {}
 
-/// Comments count as bytes for the idle clocks of clients and proxies, and every event parser
-/// drops them.
 /// How often a busy stream asks whether its client may still be here.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Comments count as bytes for the idle clocks of clients and proxies, and every event parser
+/// drops them.
 const HEARTBEAT: &[u8] = b": keep-alive\n\n";
 const PROBE: &[u8] = b":\n\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Events are gathered up to this size before they are written.
 const TOGETHER_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::Bell;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    /// Brings the same event for ever.
+    struct Endless;
+
+    impl EventSource for Endless {
+        fn begin(&mut self, _: Bell) {}
+
+        fn pull(&mut self, out: &mut Vec<u8>) -> Pull {
+            out.resize(TOGETHER_BYTES, b':');
+            Pull::Some
+        }
+
+        fn heartbeat(&self) -> Duration {
+            Duration::from_secs(15)
+        }
+
+        fn name(&self) -> String {
+            "endless".to_owned()
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ends_before_its_source_ends_behind_a_whole_chunk_and_for_good() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut relay = Relay {
+            wire: Wire::new(Arc::new(server), None),
+            source: Box::new(Endless),
+            chunked: true,
+            keep: true,
+            unsent: Vec::new(),
+            write_limit: Duration::from_secs(10),
+            spoken: Instant::now(),
+            bytes: 0,
+            state: State::Open,
+        };
+        assert!(!relay.send_at_once(), "a source without end never has nothing left");
+        assert!(!relay.unsent.is_empty(), "the socket took a part of a chunk");
+        let reading = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).map(|_| all)
+        });
+        relay.end().unwrap();
+        relay.send_at_once();
+        drop(relay);
+        let all = reading.join().unwrap().unwrap();
+        let mut rest = all.as_slice();
+        while let Some(behind) = rest.strip_prefix(b"4000\r\n") {
+            rest = behind[TOGETHER_BYTES..].strip_prefix(b"\r\n").unwrap();
+        }
+        assert_eq!(String::from_utf8_lossy(rest), "0\r\n\r\n");
+    }
+}

@@ -30,6 +30,8 @@ struct State {
     /// How the present reader is woken, and which one in the row it is.
     wake: Option<Wake>,
     reader: u64,
+    /// There is a present reader.
+    is_read: bool,
 }
 
 /// What a reader hears.
@@ -101,7 +103,7 @@ impl Replay {
     #[must_use]
     pub fn is_blank(&self) -> bool {
         let state = lock(&self.state);
-        state.wake.is_none() && state.read >= state.first + state.events.len() as u64
+        !state.is_read && state.read >= state.first + state.events.len() as u64
     }
 
     /// Whether it has ended.
@@ -113,7 +115,13 @@ impl Replay {
     /// Whether somebody reads it.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        lock(&self.state).wake.is_some()
+        lock(&self.state).is_read
+    }
+
+    /// How many bytes of messages it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        lock(&self.state).bytes
     }
 
     /// Begins to read at the message of this number; who read it before hears the end.
@@ -122,6 +130,7 @@ impl Replay {
         let mut reader = 0;
         self.change(|state| {
             state.reader += 1;
+            state.is_read = true;
             reader = state.reader;
             before = state.wake.take();
         });
@@ -194,6 +203,7 @@ impl Drop for ReplayReader {
         let mut state = lock(&self.stream.state);
         if state.reader == self.reader {
             state.wake = None;
+            state.is_read = false;
         }
     }
 }

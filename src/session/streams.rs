@@ -96,15 +96,18 @@ impl Kept {
     }
 
     /// Lets go of what a client has read to its end and did not come back for, so that a long
-    /// answer is not held for as long as its session.
+    /// answer is not held for as long as its session. A client that has said nothing since may sleep,
+    /// and may never have got what its socket took: a shorter answer waits until it wakes.
     fn forget_told(&self, now: Instant) {
+        let heard = *lock(&self.touched);
         lock(&self.streams).of_requests.retain_mut(|of| {
             if !(of.stream.has_ended() && of.stream.is_blank()) {
                 of.told = None;
                 return true;
             }
             let told = *of.told.get_or_insert(now);
-            now.saturating_duration_since(told) < TOLD_KEPT
+            let may_sleep = heard <= told && of.stream.bytes() <= ASLEEP_BYTES_MAX;
+            may_sleep || now.saturating_duration_since(told.max(heard)) < TOLD_KEPT
         });
     }
 
@@ -163,6 +166,19 @@ impl KeptSessions {
         features: ClientFeatures,
         now: Instant,
     ) -> Arc<Kept> {
+        self.keep_with(key, revision, features, now, &mut |_| ())
+    }
+
+    /// The same, with what is to be kept of it noted by `then` before anybody can forget it. `then`
+    /// must not use these sessions.
+    pub fn keep_with(
+        &self,
+        key: [u8; 16],
+        revision: Revision,
+        features: ClientFeatures,
+        now: Instant,
+        then: &mut dyn FnMut(&Arc<Kept>),
+    ) -> Arc<Kept> {
         let mut evicted = None;
         let kept = {
             let mut map = lock(&self.map);
@@ -183,9 +199,11 @@ impl KeptSessions {
                     touched: Mutex::new(now),
                 })
             };
-            Arc::clone(map.entry(key).or_insert_with(new))
+            let kept = map.entry(key).or_insert_with(new);
+            *lock(&kept.touched) = now;
+            then(kept);
+            Arc::clone(kept)
         };
-        *lock(&kept.touched) = now;
         if let Some(evicted) = evicted {
             self.evicted.fetch_add(1, Ordering::Relaxed);
             log::info!("a session was forgotten: the limit kept_sessions_max is reached");
@@ -200,7 +218,9 @@ impl KeptSessions {
     /// Forgets a session that has nothing to keep any more.
     pub fn release(&self, kept: &Kept) {
         let mut map = lock(&self.map);
-        if kept.is_blank() {
+        // It may have been forgotten, and kept anew, before.
+        let is_it = map.get(&kept.key).is_some_and(|now| std::ptr::eq(Arc::as_ptr(now), kept));
+        if is_it && kept.is_blank() {
             map.remove(&kept.key);
         }
     }
@@ -249,6 +269,8 @@ impl fmt::Debug for KeptSessions {
 const FINISHED_STREAMS_MAX: usize = 4;
 /// Who lost the end of a stream on the way asks again within seconds.
 const TOLD_KEPT: Duration = Duration::from_secs(60);
+/// What a model writes in one go is hardly ever longer.
+const ASLEEP_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -266,32 +288,81 @@ mod tests {
         Instant::now() + Duration::from_secs(later)
     }
 
+    const KEY: [u8; 16] = [7; 16];
+
+    fn keep(all: &KeptSessions, now: Instant) -> Arc<Kept> {
+        all.keep(KEY, Revision::V2025_06_18, ClientFeatures::default(), now)
+    }
+
+    /// A stream that has brought an answer of so many bytes to its reader.
+    fn told(kept: &Kept, bytes: usize) -> u64 {
+        let stream = kept.stream();
+        stream.push("a".repeat(bytes));
+        stream.end();
+        assert!(matches!(stream.read(0).hear(), Heard::Message(..)));
+        stream.number()
+    }
+
     #[test]
     fn what_was_told_to_its_end_is_kept_for_a_minute_and_the_rest_as_long_as_its_session() {
-        let all = KeptSessions::new(LIMITS);
-        let key = [7; 16];
-        let kept =
-            || all.keep(key, Revision::V2025_06_18, ClientFeatures::default(), Instant::now());
-        let (told, missed) = (kept().stream(), kept().stream());
-        for stream in [&told, &missed] {
-            stream.push("answer".to_owned());
-            stream.end();
-        }
-        let mut reader = told.read(0);
-        reader.wake_with(|| ());
+        let all = KeptSessions::new(KeptLimits { outbox_bytes_max: 1_000_000, ..LIMITS });
+        let kept = || keep(&all, Instant::now());
+        let missed = kept().stream();
+        missed.push("answer".to_owned());
+        missed.end();
+        let stream = kept().stream();
+        stream.push("a".repeat(100_000));
+        stream.end();
+        let mut reader = stream.read(0);
         assert!(matches!(reader.hear(), Heard::Message(..)));
         all.sweep(seconds(100));
-        assert!(kept().find(told.number()).is_some(), "it is being read");
+        assert!(kept().find(stream.number()).is_some(), "it is being read");
         drop(reader);
         all.sweep(seconds(200));
         all.sweep(seconds(259));
-        assert!(kept().find(told.number()).is_some(), "a client may come back");
+        assert!(kept().find(stream.number()).is_some(), "a client may come back");
         all.sweep(seconds(261));
-        assert!(kept().find(told.number()).is_none());
+        assert!(kept().find(stream.number()).is_none());
         assert!(kept().find(missed.number()).is_some());
         drop(missed.read(0).hear());
         all.sweep(seconds(300));
-        all.sweep(seconds(361));
-        assert!(all.find(&key).is_none(), "nothing is left of the session to keep");
+        keep(&all, seconds(301));
+        all.sweep(seconds(362));
+        assert!(all.find(&KEY).is_none(), "nothing is left of the session to keep");
+    }
+
+    #[test]
+    fn an_answer_waits_for_a_client_that_sleeps_until_a_minute_after_it_was_heard_again() {
+        let all = KeptSessions::new(LIMITS);
+        let number = told(&keep(&all, Instant::now()), 500);
+        for later in [1, 100, 500] {
+            all.sweep(seconds(later));
+        }
+        assert!(all.find(&KEY).unwrap().find(number).is_some(), "it may never have got it");
+        let kept = keep(&all, seconds(510));
+        all.sweep(seconds(560));
+        assert!(kept.find(number).is_some(), "it asks again within seconds");
+        all.sweep(seconds(571));
+        assert!(kept.find(number).is_none());
+    }
+
+    #[test]
+    fn a_session_is_not_forgotten_with_what_somebody_else_has_begun_to_keep() {
+        let all = KeptSessions::new(LIMITS);
+        let old = keep(&all, Instant::now());
+        all.end(&KEY);
+        let new = keep(&all, Instant::now());
+        all.release(&old);
+        assert!(Arc::ptr_eq(&all.find(&KEY).unwrap(), &new), "it was kept anew");
+        let mut stream = None;
+        let features = ClientFeatures::default();
+        let kept = all.keep_with(KEY, new.revision, features, Instant::now(), &mut |kept| {
+            stream = Some(kept.standing().read(0));
+        });
+        all.release(&kept);
+        assert!(all.find(&KEY).is_some(), "its stream is about to be read");
+        drop(stream);
+        all.release(&kept);
+        assert!(all.find(&KEY).is_none());
     }
 }

@@ -123,17 +123,18 @@ impl<'a> Pace<'a> {
     }
 
     fn message(&self, now: Instant) -> String {
+        let tokens = |count| format!("{count} {}", if count == 1 { "token" } else { "tokens" });
         let written = self.written;
         match (self.writing_since, self.thought) {
             (Some(since), _) => {
                 let seconds = now.saturating_duration_since(since).as_secs_f64();
                 if seconds < RATE_AFTER.as_secs_f64() {
-                    return format!("writing, {written} tokens");
+                    return format!("writing, {}", tokens(written));
                 }
                 format!("writing, {written} tokens, {:.0} tok/s", f64::from(written) / seconds)
             }
             (None, 0) => self.before.clone(),
-            (None, thought) => format!("thinking, {thought} tokens"),
+            (None, thought) => format!("thinking, {}", tokens(thought)),
         }
     }
 
@@ -204,7 +205,7 @@ mod tests {
         }
         let heard = heard.0.into_inner().unwrap();
         let words: Vec<_> = heard.iter().map(|(_, message)| message.as_str()).collect();
-        assert_eq!(words, ["accepted", "writing, 1 tokens"]);
+        assert_eq!(words, ["accepted", "writing, 1 token"]);
     }
 
     #[test]

@@ -128,28 +128,33 @@ impl Legacy {
             }
             other => other.flatten(),
         };
-        let kept = self.keep(&ticket);
+        let mut source = None;
+        let kept = self.keep_with(&ticket, &mut |kept| source = self.source(kept, last));
         self.tell_changes(&kept);
-        let standing = kept.standing();
-        let (stream, from) = match last {
-            None => {
-                let unread = standing.unread_number();
-                (Some(standing), unread)
-            }
-            // What was read of it before a restart is not known any more.
-            Some(id) if id.stream == 0 => (Some(standing), id.message),
-            Some(id) => (kept.find(id.stream), id.message),
-        };
-        let Some(stream) = stream else {
+        let Some(source) = source else {
             let what = "this stream is not kept any more; send the request again";
             return exchange.respond(problem(400, "event_id_unknown", what));
         };
-        let from = from.min(stream.next_number()).max(stream.oldest_number());
-        let heartbeat = self.house.heartbeat();
-        let source = KeptSource::new(&stream, from, &kept, &self.sessions, heartbeat);
         if let Err(error) = exchange.stream(EVENT_STREAM_FIELDS, Box::new(source)) {
             log::error!("a session has no stream: {error}");
         }
+    }
+
+    /// A session's stream that belongs to no request, or another one behind the event `last`.
+    /// `None`: it is not kept any more.
+    fn source(&self, kept: &Arc<Kept>, last: Option<EventId>) -> Option<KeptSource> {
+        let (stream, from) = match last {
+            None => {
+                let standing = kept.standing();
+                let unread = standing.unread_number();
+                (standing, unread)
+            }
+            // What was read of it before a restart is not known any more.
+            Some(id) if id.stream == 0 => (kept.standing(), id.message),
+            Some(id) => (kept.find(id.stream)?, id.message),
+        };
+        let from = from.min(stream.next_number()).max(stream.oldest_number());
+        Some(KeptSource::new(&stream, from, kept, &self.sessions, self.house.heartbeat()))
     }
 
     /// `DELETE /mcp`: the client is done with its session.
@@ -210,7 +215,12 @@ impl Legacy {
     }
 
     fn keep(&self, ticket: &Ticket) -> Arc<Kept> {
-        self.sessions.keep(ticket.nonce, ticket.revision, ticket.features, Instant::now())
+        self.keep_with(ticket, &mut |_| ())
+    }
+
+    fn keep_with(&self, ticket: &Ticket, then: &mut dyn FnMut(&Arc<Kept>)) -> Arc<Kept> {
+        let Ticket { nonce, revision, features, .. } = *ticket;
+        self.sessions.keep_with(nonce, revision, features, Instant::now(), then)
     }
 
     fn in_session(&self, kept: Arc<Kept>) -> InSession {
@@ -223,8 +233,11 @@ impl Legacy {
             Step::Reply(response) => Noted::Reply(response),
             Step::Initialized { reply, .. } => Noted::Reply(reply),
             Step::Call(mut call) => {
-                let kept = self.keep(ticket);
-                match kept.talk.begin(&mut call) {
+                // From its first moment a call can be cancelled: its session must not be forgotten
+                // between the two.
+                let mut cancel = None;
+                let kept = self.keep_with(ticket, &mut |kept| cancel = kept.talk.begin(&mut call));
+                match cancel {
                     Some(cancel) => Noted::Call(call, cancel, kept),
                     None => Noted::Reply(Response::in_use(&call.id)),
                 }
@@ -236,7 +249,7 @@ impl Legacy {
                 Noted::Nothing
             }
             Step::SetLevel(level, response) => {
-                self.keep(ticket).talk.set_level(level);
+                self.keep_with(ticket, &mut |kept| kept.talk.set_level(level));
                 Noted::Reply(response)
             }
             Step::Subscribe { uri, wanted, reply } => {
