@@ -29,7 +29,7 @@ pub(super) fn consent(
             "A client described at <strong id=\"client-name\">{}</strong>",
             escaped(&login.client_id)
         ),
-        _ => format!("It calls itself <strong id=\"client-name\">{name}</strong>. It"),
+        _ => format!("It calls itself <strong id=\"client-name\" dir=\"auto\">{name}</strong>. It"),
     };
     let warning = if login.is_loopback() {
         "<p class=\"note\" id=\"loopback\">The answer goes to a program on the computer that shows \
