@@ -44,7 +44,7 @@ def fleet(report, house):
             sentence, error = clients.failure_of(client.answer(number))
             expect(error["code"] == "UPSTREAM_DIED" and error["upstream"] == "desk", f"the error is {error}")
             partial = error["details"]["partialText"].strip()
-            expect(partial.startswith("and on it goes"), f"the text that had come is {partial[:100]!r}")
+            expect(partial.startswith("and on"), f"the text that had come is {partial[:100]!r}")
             expect(attic.busy_slots() == 0, "the other one was asked for the rest")
             return sentence
 
