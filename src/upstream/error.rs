@@ -287,7 +287,7 @@ mod tests {
             url: "http://localhost:1234".to_owned(),
             cause: io::Error::from_raw_os_error(111),
         };
-        let said = format!("{error}. {}", error.next_step());
+        let said = format!("{error}. {}", error.next_step(None));
         assert!(said.starts_with("no model server answers at http://localhost:1234: "), "{said}");
         for part in ["lms server start", "LM_STUDIO_URL=http://", "Serve on Local Network"] {
             assert!(said.contains(part), "{said}");

@@ -174,9 +174,7 @@ impl Fleet {
             }
             (.., Some((_, failure))) => Err(failure),
             (_, _, Some((upstream, _)), None) => Err(Failed::at(upstream, UpstreamError::NoModel)),
-            (_, _, None, None) => {
-                Err(Failed { upstream: String::new(), error: UpstreamError::NoModel })
-            }
+            (_, _, None, None) => Err(Failed::nowhere(UpstreamError::NoModel)),
         }
     }
 }
