@@ -59,7 +59,8 @@ impl UpstreamError {
             Self::NotSupported { .. } => {
                 "Use a model server or a model that can; server_status shows which servers there are."
             }
-            Self::NoModel => own.get,
+            Self::NoModel { embeds: false } => own.get,
+            Self::NoModel { embeds: true } => own.embed,
             Self::UnknownUpstream { .. } => "Use one of these names, or leave upstream out.",
             Self::Cancelled => "Call again when you want the answer after all.",
             Self::Answered { .. } => {
@@ -112,7 +113,7 @@ impl fmt::Display for UpstreamError {
             | Self::Deadline { .. }
             | Self::QueueFull { .. }
             | Self::NotSupported { .. }
-            | Self::NoModel
+            | Self::NoModel { .. }
             | Self::UnknownUpstream { .. }
             | Self::Cancelled => ours(self, f),
             Self::Answered { status: 200, said, .. } => {
@@ -148,9 +149,12 @@ fn ours(error: &UpstreamError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "the model is busy, and as many calls wait for it as may (queue: {waiting})")
         }
         Known::NotSupported { what, said } => {
-            say(f, &format!("the model server cannot do this: {what}"), said)
+            write!(f, "the model server cannot do this: {what} ({said})")
         }
-        Known::NoModel => f.write_str("the model server has no model for this"),
+        Known::NoModel { embeds } => {
+            let which = if *embeds { "embedding model" } else { "model for this" };
+            write!(f, "the model server has no {which}")
+        }
         Known::UnknownUpstream { name, known } => {
             write!(f, "no model server is called {name:?}; there are {}", known.join(", "))
         }
@@ -198,6 +202,8 @@ struct Advice {
     load: &'static str,
     /// It has no model at all.
     get: &'static str,
+    /// It has none that makes vectors.
+    embed: &'static str,
     /// A prompt is longer than the window.
     window: &'static str,
 }
@@ -225,6 +231,7 @@ const LM_STUDIO: Advice = Advice {
     load: "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model loading in \
            its server settings.",
     get: "Download a language model in LM Studio and load it (`lms get`, `lms load`).",
+    embed: "Download an embedding model in LM Studio (`lms get nomic-embed-text`).",
     window: "Send less text or a lower max_tokens, or load the model with a larger context length in \
              LM Studio.",
 };
@@ -236,6 +243,7 @@ const OTHER: Advice = Advice {
     other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]].",
     load: "Load a model there.",
     get: "Let the model server serve a language model.",
+    embed: "Let the model server serve an embedding model, or name one of its models that can embed.",
     window: "Send less text or a lower max_tokens, or give the model a larger context window there.",
 };
 
@@ -243,6 +251,7 @@ const OLLAMA: Advice = Advice {
     reach: "Start Ollama (`ollama serve`). Where it runs on another machine, its url here has to name \
             that machine, and OLLAMA_HOST=0.0.0.0 there lets it serve the network.",
     get: "Download a language model on Ollama's machine (`ollama pull <model>`).",
+    embed: "Download an embedding model on Ollama's machine (`ollama pull nomic-embed-text`).",
     window: "Send less text or a lower max_tokens, or start Ollama with a larger window \
              (OLLAMA_CONTEXT_LENGTH).",
     ..OTHER
@@ -256,6 +265,8 @@ const LLAMA_CPP: Advice = Advice {
     other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]]: it has to be the one of \
                   llama-server's --api-key.",
     get: "Start llama-server with a language model (`-m <file>`).",
+    embed: "Start llama-server with an embedding model and --embeddings, or name its model, where that \
+            can embed.",
     window: "Send less text or a lower max_tokens, or start llama-server with a larger --ctx-size.",
     ..OTHER
 };

@@ -301,6 +301,31 @@ fn what_to_do_next_is_said_for_the_server_that_is_there() {
 }
 
 #[test]
+fn an_answer_to_a_name_that_the_server_does_not_list_comes_with_a_warning() {
+    for kind in [Kind::LmStudio, Kind::LlamaCpp, Kind::Generic] {
+        let stand_in = StandIn::start(Script { kind, any_model: true, ..Script::default() });
+        let request = ChatRequest { model: Some("nobody-7b".to_owned()), ..question() };
+        let answer = fleet(&stand_in).chat(&request, &Cancel::new(), &mut |_| ()).unwrap();
+        let [warning] = answer.warnings.as_slice() else { panic!("{kind:?} {answer:?}") };
+        assert!(warning.contains("lists no \"nobody-7b\""), "{warning}");
+    }
+}
+
+#[test]
+fn a_server_without_an_embedding_model_is_told_as_one() {
+    for (kind, next) in [(Kind::LlamaCpp, "--embeddings"), (Kind::Vllm, "an embedding model")] {
+        let stand_in = StandIn::start(Script { kind, ..Script::default() });
+        let result = run(&toolbox(&stand_in), "embed", json!({"input": ["a"]}));
+        assert_eq!(code(&result), "NO_MODEL_LOADED");
+        assert!(
+            text(&result).starts_with("The model server has no embedding model."),
+            "{result:?}"
+        );
+        assert!(text(&result).contains(next), "{}", text(&result));
+    }
+}
+
+#[test]
 fn a_missing_or_wrong_token_stops_the_search_and_says_which() {
     let stand_in =
         StandIn::start(Script { token: Some("sk-lm-right".to_owned()), ..Script::default() });
