@@ -71,11 +71,10 @@ pub(super) fn upstream(upstream: &Upstream, found: &Result<Probe, UpstreamError>
             let plural = if probe.models == 1 { "" } else { "s" };
             format!("  upstream     {url}  {}, {} model{plural}\n", probe.kind, probe.models)
         }
-        Err(error) => format!(
-            "  upstream     {url}  {error}\n               where LM Studio runs on another machine: \
-             LM_STUDIO_URL=http://<that machine>:1234, and \"Serve on Local Network\" switched on \
-             there\n"
-        ),
+        Err(error) => {
+            let next = error.next_step(upstream.known_kind());
+            format!("  upstream     {url}  {error}\n               {next}\n")
+        }
     }
 }
 

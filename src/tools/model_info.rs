@@ -32,7 +32,7 @@ pub(super) fn current(
 ) -> Result<CallToolResult, Failure> {
     let survey = Survey::take(toolbox, None, context.cancel)?;
     let Some(current) = default_of(&survey, toolbox, context) else {
-        return Err(Failed { upstream: String::new(), error: UpstreamError::NoModel }.into());
+        return Err(Failed::nowhere(UpstreamError::NoModel { embeds: false }).into());
     };
     let mut lists = survey.lists.iter().filter(|(upstream, _)| *upstream == current.upstream);
     let found = lists.find_map(|(upstream, list)| Some((upstream, list.find(&current.name)?)));

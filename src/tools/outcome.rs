@@ -163,11 +163,11 @@ impl From<&Failure> for Told {
                 suggestion: "Correct the argument and call again.".to_owned(),
                 retryable: false,
             },
-            Failure::Upstream(Failed { error, .. }) => Self {
-                code: error.code(),
-                message: error.to_string(),
-                suggestion: error.next_step().into_owned(),
-                retryable: error.is_retryable(),
+            Failure::Upstream(failed) => Self {
+                code: failed.code(),
+                message: failed.to_string(),
+                suggestion: failed.next_step().into_owned(),
+                retryable: failed.error.is_retryable(),
             },
             Failure::Shape { why, .. } => Self {
                 code: "SCHEMA_VIOLATION",
@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn at_desk(error: UpstreamError) -> Failure {
-        Failed { upstream: "desk".to_owned(), error }.into()
+        Failed { upstream: "desk".to_owned(), ..Failed::nowhere(error) }.into()
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn error_of(listed: &Listed) -> Option<Value> {
     let error = listed.models.as_ref().err()?;
     let told = object!({
         "code": error.code(), "message": error.to_string(),
-        "details": object!({ "suggestion": error.next_step() }),
+        "details": object!({ "suggestion": error.next_step(listed.upstream.known_kind()) }),
         "upstream": listed.upstream.name(), "retryable": error.is_retryable(),
     });
     Some(told)

@@ -38,10 +38,9 @@ impl Survey {
     pub(super) fn of(lists: Vec<Listed>) -> Result<Self, Failure> {
         let mut survey = Self { lists: Vec::new(), failures: Vec::new(), named: None };
         for Listed { upstream, models } in lists {
-            let upstream = upstream.name().to_owned();
             match models {
-                Ok(list) => survey.lists.push((upstream, list)),
-                Err(error) => survey.failures.push(Failed { upstream, error }.into()),
+                Ok(list) => survey.lists.push((upstream.name().to_owned(), list)),
+                Err(error) => survey.failures.push(Failed::at(&upstream, error).into()),
             }
         }
         if survey.lists.is_empty() && !survey.failures.is_empty() {
@@ -67,7 +66,7 @@ impl Survey {
         let near = self.lists.iter().flat_map(|(_, list)| list.near(name)).take(3).collect();
         let available = self.models().map(|(_, model)| model.id.clone()).collect();
         let error = UpstreamError::ModelNotFound { model: name.to_owned(), near, available };
-        Failed { upstream: String::new(), error }.into()
+        Failed::nowhere(error).into()
     }
 
     /// The upstreams whose list could not be had, as data.

@@ -75,6 +75,12 @@ impl Upstream {
         self.exchange.sends_token()
     }
 
+    /// What it is: as it was found, or else as the settings say.
+    #[must_use]
+    pub fn known_kind(&self) -> Option<Kind> {
+        self.state().kind.or(self.settings.kind)
+    }
+
     /// What is known about it without asking.
     #[must_use]
     pub fn state(&self) -> UpstreamState {

@@ -144,7 +144,8 @@ impl Fleet {
             }
             on(&status);
             if !pause(cancel, LOOK) {
-                return Err(Failed { upstream: status.upstream, error: UpstreamError::Cancelled });
+                let error = UpstreamError::Cancelled;
+                return Err(Failed { upstream: status.upstream, ..Failed::nowhere(error) });
             }
         }
     }

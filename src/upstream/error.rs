@@ -94,7 +94,10 @@ pub enum UpstreamError {
         said: String,
     },
     /// It has no model that could do it.
-    NoModel,
+    NoModel {
+        /// It was to make vectors.
+        embeds: bool,
+    },
     /// No upstream has this name.
     UnknownUpstream {
         /// The asked name.
@@ -153,7 +156,7 @@ impl UpstreamError {
             Self::Deadline { .. } => "DEADLINE_NO_OUTPUT",
             Self::QueueFull { .. } => "QUEUE_FULL",
             Self::NotSupported { .. } => "NOT_SUPPORTED_BY_UPSTREAM",
-            Self::NoModel => "NO_MODEL_LOADED",
+            Self::NoModel { .. } => "NO_MODEL_LOADED",
             Self::UnknownUpstream { .. } => "INVALID_ARGUMENT",
             Self::Timeout { .. } => "UPSTREAM_TIMEOUT",
             Self::Died { .. } => "UPSTREAM_DIED",
@@ -222,7 +225,7 @@ impl UpstreamError {
             | Self::Deadline { .. }
             | Self::QueueFull { .. }
             | Self::NotSupported { .. }
-            | Self::NoModel
+            | Self::NoModel { .. }
             | Self::UnknownUpstream { .. }
             | Self::Cancelled
             | Self::ReplyTooLarge { .. } => false,
@@ -244,7 +247,7 @@ impl UpstreamError {
                 | Self::Deadline { .. }
                 | Self::PromptTooLong { .. }
                 | Self::QueueFull { .. }
-                | Self::NoModel
+                | Self::NoModel { .. }
                 | Self::UnknownUpstream { .. }
                 | Self::Cancelled
         )
@@ -287,7 +290,7 @@ mod tests {
             url: "http://localhost:1234".to_owned(),
             cause: io::Error::from_raw_os_error(111),
         };
-        let said = format!("{error}. {}", error.next_step());
+        let said = format!("{error}. {}", error.next_step(None));
         assert!(said.starts_with("no model server answers at http://localhost:1234: "), "{said}");
         for part in ["lms server start", "LM_STUDIO_URL=http://", "Serve on Local Network"] {
             assert!(said.contains(part), "{said}");

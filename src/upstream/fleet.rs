@@ -1,5 +1,6 @@
 //! Several upstreams as one: which of them has a model, and who is asked when one is gone.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::upstream::chat::{ChatAnswer, ChatEvent, ChatRequest};
 use crate::upstream::client::Upstream;
 use crate::upstream::error::UpstreamError;
 use crate::upstream::generate::Generation;
-use crate::upstream::models::ModelList;
+use crate::upstream::models::{Kind, ModelList};
 use crate::upstream::route::{Need, Wanted};
 use crate::upstream::settings::{Settings, SettingsError};
 use crate::worker;
@@ -27,6 +28,8 @@ pub struct Fleet {
 pub struct Failed {
     /// The name of the upstream; empty when none was asked.
     pub upstream: String,
+    /// What that is, as far as it is known.
+    pub kind: Option<Kind>,
     /// What failed.
     pub error: UpstreamError,
 }
@@ -38,8 +41,22 @@ impl Failed {
         self.error.code()
     }
 
-    pub(super) fn at(upstream: &Upstream, error: UpstreamError) -> Self {
-        Self { upstream: upstream.name().to_owned(), error }
+    /// As of [`UpstreamError::next_step`].
+    #[must_use]
+    pub fn next_step(&self) -> Cow<'static, str> {
+        self.error.next_step(self.kind)
+    }
+
+    /// The failure of one upstream.
+    #[must_use]
+    pub fn at(upstream: &Upstream, error: UpstreamError) -> Self {
+        Self { upstream: upstream.name().to_owned(), kind: upstream.known_kind(), error }
+    }
+
+    /// A failure before any was asked.
+    #[must_use]
+    pub fn nowhere(error: UpstreamError) -> Self {
+        Self { upstream: String::new(), kind: None, error }
     }
 }
 
@@ -97,12 +114,11 @@ impl Fleet {
     /// The one of this name, the default when no name is given. Errors: there is none.
     pub fn named(&self, name: Option<&str>) -> Result<&Arc<Upstream>, Failed> {
         let Some(name) = name else { return Ok(&self.main) };
-        self.upstreams.iter().find(|upstream| upstream.name() == name).ok_or_else(|| Failed {
-            upstream: String::new(),
-            error: UpstreamError::UnknownUpstream {
+        self.upstreams.iter().find(|upstream| upstream.name() == name).ok_or_else(|| {
+            Failed::nowhere(UpstreamError::UnknownUpstream {
                 name: name.to_owned(),
                 known: self.upstreams.iter().map(|one| one.name().to_owned()).collect(),
-            },
+            })
         })
     }
 

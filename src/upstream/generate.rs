@@ -276,6 +276,14 @@ impl Generation<'_> {
             let told = "the model server takes no JSON Schema, so the answer may not follow it";
             answer.warnings.push(told.to_owned());
         }
+        // llama.cpp answers to every name with the model that it has.
+        if self.list.is_some() && self.model().is_none() && answer.model == self.name {
+            let asked = &self.asked;
+            let told = format!(
+                "the model server lists no {asked:?}; another of its models may have answered"
+            );
+            answer.warnings.push(told);
+        }
     }
 }
 

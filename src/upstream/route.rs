@@ -108,7 +108,7 @@ impl Fleet {
         let mut list_of = |upstream: &Upstream| {
             let mut lists = lists.iter();
             let list = lists.find(|(name, _)| name == upstream.name());
-            list.map(|(_, list)| Arc::clone(list)).ok_or(UpstreamError::NoModel)
+            list.map(|(_, list)| Arc::clone(list)).ok_or(UpstreamError::NoModel { embeds: false })
         };
         let choice = self.choose(&wanted, &[], &mut list_of).ok()?;
         Some((choice.upstream.name().to_owned(), choice.name))
@@ -175,15 +175,18 @@ impl Fleet {
                 Ok(Choice::unlisted(upstream, name, None))
             }
             (.., Some((_, failure))) => Err(failure),
-            (_, _, Some((upstream, _)), None) => Err(Failed::at(upstream, UpstreamError::NoModel)),
-            (_, _, None, None) => {
-                Err(Failed { upstream: String::new(), error: UpstreamError::NoModel })
-            }
+            (_, _, Some((upstream, _)), None) => Err(Failed::at(upstream, wanted.need.unmet())),
+            (_, _, None, None) => Err(Failed::nowhere(wanted.need.unmet())),
         }
     }
 }
 
 impl Need {
+    /// The failure where no model does this.
+    fn unmet(self) -> UpstreamError {
+        UpstreamError::NoModel { embeds: self == Self::Embedding }
+    }
+
     fn find<'a>(self, list: &'a ModelList, named: Option<&str>) -> Option<&'a Model> {
         match (named, self) {
             (Some(name), _) => list.find(name),

@@ -6,41 +6,31 @@ use std::time::Duration;
 
 use crate::upstream::error::{UpstreamError, plain};
 use crate::upstream::limits::Limit;
+use crate::upstream::models::Kind;
 
 impl UpstreamError {
-    /// One sentence that says what to do next.
+    /// What to do next, at a model server of this kind; for LM Studio where the kind is not known.
     #[must_use]
-    pub fn next_step(&self) -> Cow<'static, str> {
+    pub fn next_step(&self, kind: Option<Kind>) -> Cow<'static, str> {
+        let own = Advice::of(kind);
         Cow::Borrowed(match self {
-            Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => REACH,
-            Self::Auth { token_sent: false } => {
-                "Give it to this server as LM_API_TOKEN, or by token_file in its [[upstream]]; LM \
-                 Studio makes one in its Developer tab."
-            }
-            Self::Auth { token_sent: true } => {
-                "Check LM_API_TOKEN, or token_file in its [[upstream]]: copy the token again, in LM \
-                 Studio from its Developer tab, with the permissions this server needs."
-            }
-            Self::NoModelLoaded { .. } => {
-                "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model \
-                 loading in its server settings."
-            }
+            Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => own.reach,
+            Self::Auth { token_sent: false } => own.token,
+            Self::Auth { token_sent: true } => own.other_token,
+            Self::NoModelLoaded { .. } => own.load,
             Self::ModelNotFound { near, .. } if !near.is_empty() => {
                 return Cow::Owned(format!("Did you mean {}?", alternatives(near)));
             }
             Self::ModelNotFound { .. } => "Call list_models and use one of its ids.",
             Self::ModelLoadFailed { .. } => {
-                "Unload another model or choose a smaller one; LM Studio's log says why this one \
-                 did not load."
+                "Unload another model or choose a smaller one; the model server's log says why \
+                 this one did not load."
             }
-            Self::ContextOverflow { .. } | Self::PromptTooLong { .. } => {
-                "Send less text or a lower max_tokens, or load the model with a larger context \
-                 length in LM Studio."
-            }
+            Self::ContextOverflow { .. } | Self::PromptTooLong { .. } => own.window,
             Self::BadRequest { .. } => "Correct the arguments that the model server names.",
             Self::ModelCrashed { .. } => {
-                "Load the model again in LM Studio; if it crashes again, choose a smaller one or \
-                 a shorter context."
+                "Load the model again; if it crashes again, choose a smaller one or a shorter \
+                 context."
             }
             Self::EmptyOutput { thought_only: true, .. } | Self::Deadline { thought: true, .. } => {
                 "Raise max_tokens (or timeout_s), so that the model can finish thinking and answer, or \
@@ -55,28 +45,27 @@ impl UpstreamError {
                  text, choose a smaller model, or start this server with a longer --prefill-timeout-s."
             }
             Self::Timeout { limit: Limit::Idle, .. } => {
-                "The model stopped in the middle: look at LM Studio, and try again or raise the \
-                 idle timeout."
+                "The model stopped in the middle: look at the model server, and try again or start \
+                 this server with a longer --idle-timeout-s."
             }
             Self::Timeout { limit: Limit::Call, .. } | Self::Deadline { .. } => {
-                "Ask for less, or raise timeout_s or the call timeout."
+                "Ask for less, or raise timeout_s or --call-timeout-s."
             }
             Self::Died { .. } => {
-                "See in LM Studio whether its server still runs and the model is still loaded, \
-                 then try again."
+                "See whether the model server still runs and the model is still loaded, then try \
+                 again."
             }
             Self::QueueFull { .. } => "Wait until a running call is done, then call again.",
             Self::NotSupported { .. } => {
                 "Use a model server or a model that can; server_status shows which servers there are."
             }
-            Self::NoModel => {
-                "Download a language model in LM Studio and load it (`lms get`, `lms load`)."
-            }
+            Self::NoModel { embeds: false } => own.get,
+            Self::NoModel { embeds: true } => own.embed,
             Self::UnknownUpstream { .. } => "Use one of these names, or leave upstream out.",
             Self::Cancelled => "Call again when you want the answer after all.",
             Self::Answered { .. } => {
-                "Check that LM_STUDIO_URL is the address of LM Studio or of an OpenAI-compatible \
-                 server, and look at its log."
+                "Check that LM_STUDIO_URL (or the url of --upstream) is the address of LM Studio or \
+                 of an OpenAI-compatible server, and look at its log."
             }
             Self::ReplyTooLarge { .. } => "Ask for less: lower max_tokens.",
         })
@@ -124,7 +113,7 @@ impl fmt::Display for UpstreamError {
             | Self::Deadline { .. }
             | Self::QueueFull { .. }
             | Self::NotSupported { .. }
-            | Self::NoModel
+            | Self::NoModel { .. }
             | Self::UnknownUpstream { .. }
             | Self::Cancelled => ours(self, f),
             Self::Answered { status: 200, said, .. } => {
@@ -160,9 +149,12 @@ fn ours(error: &UpstreamError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "the model is busy, and as many calls wait for it as may (queue: {waiting})")
         }
         Known::NotSupported { what, said } => {
-            say(f, &format!("the model server cannot do this: {what}"), said)
+            write!(f, "the model server cannot do this: {what} ({said})")
         }
-        Known::NoModel => f.write_str("the model server has no model for this"),
+        Known::NoModel { embeds } => {
+            let which = if *embeds { "embedding model" } else { "model for this" };
+            write!(f, "the model server has no {which}")
+        }
         Known::UnknownUpstream { name, known } => {
             write!(f, "no model server is called {name:?}; there are {}", known.join(", "))
         }
@@ -198,6 +190,92 @@ fn alternatives(names: &[String]) -> String {
     quoted.join(" or ")
 }
 
-const REACH: &str = "Start LM Studio and its server (Developer tab, or `lms server start`). Where \
-                     LM Studio runs on another machine, set LM_STUDIO_URL=http://<that \
-                     machine>:1234 here and switch on \"Serve on Local Network\" there.";
+/// What to do at one kind of model server.
+struct Advice {
+    /// It cannot be reached.
+    reach: &'static str,
+    /// It wants a token.
+    token: &'static str,
+    /// It wants another one.
+    other_token: &'static str,
+    /// No model is in memory.
+    load: &'static str,
+    /// It has no model at all.
+    get: &'static str,
+    /// It has none that makes vectors.
+    embed: &'static str,
+    /// A prompt is longer than the window.
+    window: &'static str,
+}
+
+impl Advice {
+    fn of(kind: Option<Kind>) -> &'static Self {
+        match kind {
+            None | Some(Kind::LmStudio | Kind::LmStudio03) => &LM_STUDIO,
+            Some(Kind::Ollama) => &OLLAMA,
+            Some(Kind::LlamaCpp | Kind::LlamaRouter) => &LLAMA_CPP,
+            Some(Kind::Vllm) => &VLLM,
+            Some(Kind::OpenAiCompatible) => &OTHER,
+        }
+    }
+}
+
+const LM_STUDIO: Advice = Advice {
+    reach: "Start LM Studio and its server (Developer tab, or `lms server start`). Where LM Studio \
+            runs on another machine, set LM_STUDIO_URL=http://<that machine>:1234 here (or the url \
+            of --upstream) and switch on \"Serve on Local Network\" there.",
+    token: "Give it to this server as LM_API_TOKEN, or by token_file in its [[upstream]]; LM Studio \
+            makes one in its Developer tab.",
+    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]]: copy the token again, in LM \
+                  Studio from its Developer tab, with the permissions this server needs.",
+    load: "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model loading in \
+           its server settings.",
+    get: "Download a language model in LM Studio and load it (`lms get`, `lms load`).",
+    embed: "Download an embedding model in LM Studio (`lms get nomic-embed-text`).",
+    window: "Send less text or a lower max_tokens, or load the model with a larger context length in \
+             LM Studio.",
+};
+
+const OTHER: Advice = Advice {
+    reach: "Start the model server. Where it runs on another machine, its url here has to name that \
+            machine, and it has to serve the network there.",
+    token: "Give it to this server as LM_API_TOKEN, or by token_file in its [[upstream]].",
+    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]].",
+    load: "Load a model there.",
+    get: "Let the model server serve a language model.",
+    embed: "Let the model server serve an embedding model, or name one of its models that can embed.",
+    window: "Send less text or a lower max_tokens, or give the model a larger context window there.",
+};
+
+const OLLAMA: Advice = Advice {
+    reach: "Start Ollama (`ollama serve`). Where it runs on another machine, its url here has to name \
+            that machine, and OLLAMA_HOST=0.0.0.0 there lets it serve the network.",
+    get: "Download a language model on Ollama's machine (`ollama pull <model>`).",
+    embed: "Download an embedding model on Ollama's machine (`ollama pull nomic-embed-text`).",
+    window: "Send less text or a lower max_tokens, or start Ollama with a larger window \
+             (OLLAMA_CONTEXT_LENGTH).",
+    ..OTHER
+};
+
+const LLAMA_CPP: Advice = Advice {
+    reach: "Start llama-server. Where it runs on another machine, its url here has to name that \
+            machine, and `--host 0.0.0.0` there lets it serve the network.",
+    token: "Give the one of its --api-key to this server as LM_API_TOKEN, or by token_file in its \
+            [[upstream]].",
+    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]]: it has to be the one of \
+                  llama-server's --api-key.",
+    get: "Start llama-server with a language model (`-m <file>`).",
+    embed: "Start llama-server with an embedding model and --embeddings, or name its model, where that \
+            can embed.",
+    window: "Send less text or a lower max_tokens, or start llama-server with a larger --ctx-size.",
+    ..OTHER
+};
+
+const VLLM: Advice = Advice {
+    token: "Give the one of its --api-key to this server as LM_API_TOKEN, or by token_file in its \
+            [[upstream]].",
+    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]]: it has to be the one of \
+                  vLLM's --api-key.",
+    window: "Send less text or a lower max_tokens, or start vLLM with a larger --max-model-len.",
+    ..OTHER
+};

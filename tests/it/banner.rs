@@ -161,6 +161,13 @@ fn the_upstream_s_line_tells_its_models_or_what_to_type() {
     program.until(|line| line.contains("  upstream  ") && line.contains(&url));
     let said = program.until(|line| line.contains("LM_STUDIO_URL=http://<that machine>:1234"));
     assert!(said.lines().last().unwrap().contains("Serve on Local Network"), "{said}");
+
+    let closed =
+        StandIn::start(Script { token: Some("sk-lm-right".to_owned()), ..Script::default() });
+    let url = closed.url();
+    let mut program = Program::start(&[("MCP_TRANSPORT", "http"), ("LM_STUDIO_URL", &url)]);
+    let said = program.until(|line| line.contains("LM_API_TOKEN"));
+    assert!(said.contains("wants an API token") && !said.contains("lms server start"), "{said}");
 }
 
 /// The one server of the configuration to paste.

@@ -269,6 +269,63 @@ fn a_server_that_does_not_run_is_told_with_what_to_type() {
 }
 
 #[test]
+fn what_to_do_next_is_said_for_the_server_that_is_there() {
+    for (kind, written, reach, window) in [
+        (Kind::LmStudio, "lmstudio", "lms server start", "in LM Studio"),
+        (Kind::Ollama, "ollama", "OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH"),
+        (Kind::LlamaCpp, "llamacpp", "llama-server", "--ctx-size"),
+        (Kind::LlamaRouter, "llamacpp", "llama-server", "--ctx-size"),
+        (Kind::Vllm, "vllm", "serve the network", "--max-model-len"),
+        (Kind::Generic, "generic", "serve the network", "larger context window"),
+    ] {
+        let said = r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#;
+        let chat_fault = Fault::Body(400, said.to_owned());
+        let stand_in = StandIn::start(Script { kind, chat_fault, ..Script::default() });
+        let (url, toolbox) = (stand_in.url(), toolbox(&stand_in));
+        let overflow = run(&toolbox, "chat", json!({"message": "a"}));
+        assert_eq!(code(&overflow), "CONTEXT_OVERFLOW");
+        assert!(text(&overflow).contains(window), "{}", text(&overflow));
+        drop(stand_in);
+        // As the settings say, and as it was found before it went.
+        let kind = UpstreamKind::parse(written);
+        let told = fleet_of(Settings { kind, ..settings(&url) });
+        let told = Toolbox::new(Arc::new(told), Defaults::default(), Facts::default());
+        for toolbox in [toolbox, told] {
+            let off = run(&toolbox, "list_models", json!({}));
+            assert_eq!(code(&off), "UPSTREAM_UNREACHABLE");
+            assert!(text(&off).contains(reach), "{}", text(&off));
+            let is_lm_studio = written == "lmstudio";
+            assert_eq!(text(&off).contains("LM Studio"), is_lm_studio, "{}", text(&off));
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_a_name_that_the_server_does_not_list_comes_with_a_warning() {
+    for kind in [Kind::LmStudio, Kind::LlamaCpp, Kind::Generic] {
+        let stand_in = StandIn::start(Script { kind, any_model: true, ..Script::default() });
+        let request = ChatRequest { model: Some("nobody-7b".to_owned()), ..question() };
+        let answer = fleet(&stand_in).chat(&request, &Cancel::new(), &mut |_| ()).unwrap();
+        let [warning] = answer.warnings.as_slice() else { panic!("{kind:?} {answer:?}") };
+        assert!(warning.contains("lists no \"nobody-7b\""), "{warning}");
+    }
+}
+
+#[test]
+fn a_server_without_an_embedding_model_is_told_as_one() {
+    for (kind, next) in [(Kind::LlamaCpp, "--embeddings"), (Kind::Vllm, "an embedding model")] {
+        let stand_in = StandIn::start(Script { kind, ..Script::default() });
+        let result = run(&toolbox(&stand_in), "embed", json!({"input": ["a"]}));
+        assert_eq!(code(&result), "NO_MODEL_LOADED");
+        assert!(
+            text(&result).starts_with("The model server has no embedding model."),
+            "{result:?}"
+        );
+        assert!(text(&result).contains(next), "{}", text(&result));
+    }
+}
+
+#[test]
 fn a_missing_or_wrong_token_stops_the_search_and_says_which() {
     let stand_in =
         StandIn::start(Script { token: Some("sk-lm-right".to_owned()), ..Script::default() });
@@ -557,7 +614,7 @@ fn a_connect_that_hangs_ends_with_its_limit_or_its_cancel() {
         UpstreamError::Timeout { limit, .. } => assert_eq!(*limit, Limit::Connect),
         other => panic!("{other:?}"),
     }
-    assert!(error.next_step().contains("LM_STUDIO_URL="));
+    assert!(error.next_step(None).contains("LM_STUDIO_URL="));
     settings.limits.connect = Duration::from_secs(600);
     let upstream = Upstream::new(settings).unwrap();
     // Fired earlier and later, since from outside a hanging connect looks like none.
@@ -596,7 +653,7 @@ fn a_name_that_nobody_has_is_unreachable() {
     let error = upstream.list_models(&Cancel::new()).unwrap_err();
     // The look-up itself may hang where no name server answers.
     assert!(matches!(error.code(), "UPSTREAM_UNREACHABLE" | "UPSTREAM_TIMEOUT"), "{error}");
-    assert!(error.next_step().contains("LM_STUDIO_URL="));
+    assert!(error.next_step(None).contains("LM_STUDIO_URL="));
 }
 
 #[test]

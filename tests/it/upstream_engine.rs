@@ -408,7 +408,7 @@ fn a_deadline_while_the_model_thinks_says_that_it_thought() {
     let error = ask(&fleet(&stand_in), &request).unwrap_err();
     assert_eq!(error.code(), "DEADLINE_NO_OUTPUT");
     assert!(error.to_string().contains("still thinking"), "{error}");
-    assert!(error.next_step().contains("timeout_s"));
+    assert!(error.next_step(None).contains("timeout_s"));
     assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON));
 }
 

@@ -143,7 +143,7 @@ fn a_load_that_fails_or_cannot_be_says_why() {
     assert!(failed.to_string().contains("out of memory"), "{failed}");
     let failed = load(&fleet(&stand_in), "gemma-4-e4c").0.unwrap_err();
     assert_eq!(failed.code(), "MODEL_NOT_FOUND");
-    assert!(failed.error.next_step().contains(COLD), "{}", failed.error.next_step());
+    assert!(failed.next_step().contains(COLD), "{}", failed.next_step());
     let generic = start(Kind::Generic);
     let failed = load(&fleet(&generic), MODEL).0.unwrap_err();
     assert_eq!(failed.code(), "NOT_SUPPORTED_BY_UPSTREAM");
