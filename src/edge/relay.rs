@@ -287,6 +287,7 @@ const TOGETHER_BYTES: usize = 16 * 1024;
 mod tests {
     use super::*;
     use crate::edge::Bell;
+    use crate::worker::start;
     use std::io::Read;
     use std::net::TcpListener;
 
@@ -329,10 +330,11 @@ mod tests {
         };
         assert!(!relay.send_at_once(), "a source without end never has nothing left");
         assert!(!relay.unsent.is_empty(), "the socket took a part of a chunk");
-        let reading = std::thread::spawn(move || {
+        let reading = start("reading", 512 * 1024, move || {
             let mut all = Vec::new();
             client.read_to_end(&mut all).map(|_| all)
-        });
+        })
+        .unwrap();
         relay.end().unwrap();
         relay.send_at_once();
         drop(relay);

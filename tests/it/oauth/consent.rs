@@ -113,7 +113,8 @@ fn statement_12_a_clients_name_is_text_and_short() {
         let id = answer.json()["client_id"].as_str().unwrap().to_owned();
         let page = bench.page(&id, CALLBACK, &[]);
         assert!(
-            page.body.contains(&format!("<strong id=\"client-name\" dir=\"auto\">{shown}</strong>")),
+            page.body
+                .contains(&format!("<strong id=\"client-name\" dir=\"auto\">{shown}</strong>")),
             "{page:?}"
         );
         for part in ["<script", "<img", "\u{202e}", "http://", "src="] {
