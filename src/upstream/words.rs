@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::upstream::error::{Stage, UpstreamError, plain};
@@ -14,7 +15,8 @@ impl UpstreamError {
     pub fn next_step(&self, kind: Option<Kind>) -> Cow<'static, str> {
         let own = Advice::of(kind);
         Cow::Borrowed(match self {
-            Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => own.reach,
+            Self::Unreachable { url, cause } => unsecured(url, cause).unwrap_or(own.reach),
+            Self::Timeout { limit: Limit::Connect, .. } => own.reach,
             Self::Auth { token_sent: false } => TOKEN,
             Self::Auth { token_sent: true } => OTHER_TOKEN,
             Self::NoModelLoaded { .. } => own.load,
@@ -134,6 +136,15 @@ impl fmt::Display for UpstreamError {
     }
 }
 
+/// What to do where something answers, but the handshake of TLS fails.
+fn unsecured(url: &str, cause: &io::Error) -> Option<&'static str> {
+    let kinds = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+    if !url.starts_with("https:") || !kinds.contains(&cause.kind()) {
+        return None;
+    }
+    Some(if cause.to_string().contains("certificate") { CERTIFICATE } else { NO_TLS })
+}
+
 /// What we found out ourselves, before or instead of asking.
 fn ours(error: &UpstreamError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use UpstreamError as Known;
@@ -224,6 +235,13 @@ impl Advice {
         }
     }
 }
+
+const CERTIFICATE: &str = "Name the authority that signed its certificate by ca_file under its [[upstream]] \
+                           in the configuration file, and see that the certificate is for the name in \
+                           its url.";
+
+const NO_TLS: &str = "See whether it speaks https there at all: LM Studio, Ollama and llama-server speak \
+                      http unless something before them does otherwise, so begin its url with http://.";
 
 const TOKEN: &str = "Give it to this server: as LM_API_TOKEN where LM_STUDIO_URL names the model server, \
                      else by token_file under its [[upstream]]. LM Studio makes one in its Developer \

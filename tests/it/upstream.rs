@@ -6,7 +6,7 @@
     reason = "what a test expects and does not find fails it"
 )]
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -675,6 +675,20 @@ fn a_connect_that_hangs_is_no_silence() {
     };
     let error = fleet_of(settings).chat(&request, &cancel, &mut on).unwrap_err();
     assert_eq!((error.code(), beats), ("CANCELLED", 5));
+}
+
+#[test]
+fn https_to_a_server_that_does_not_speak_it_says_so() {
+    let stand_in = StandIn::start(Script::default());
+    let url = stand_in.url().replace("http:", "https:");
+    let error = Upstream::new(settings(&url)).unwrap().list_models(&Cancel::new()).unwrap_err();
+    assert_eq!(error.code(), "UPSTREAM_UNREACHABLE");
+    assert!(error.next_step(None).contains("http://"), "{error}: {}", error.next_step(None));
+    assert!(!error.next_step(None).contains("Start LM Studio"), "{}", error.next_step(None));
+    let unknown =
+        io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
+    let error = UpstreamError::Unreachable { url, cause: unknown };
+    assert!(error.next_step(None).contains("ca_file"), "{}", error.next_step(None));
 }
 
 #[test]
