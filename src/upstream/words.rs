@@ -255,8 +255,8 @@ const LM_STUDIO: Advice = Advice {
     reach: "Start LM Studio and its server (Developer tab, or `lms server start`). Where LM Studio \
             runs on another machine, set LM_STUDIO_URL=http://<that machine>:1234 here (or the url \
             of --upstream) and switch on \"Serve on Local Network\" there.",
-    load: "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model loading in \
-           its server settings.",
+    load: "Load one with load_model, in LM Studio or by `lms load`, or switch on Just-in-Time model \
+           loading in its server settings.",
     get: "Download a language model in LM Studio and load it (`lms get`, `lms load`).",
     embed: "Download an embedding model in LM Studio (`lms get nomic-embed-text`).",
     window: "Send less text or a lower max_tokens, or load the model with a larger context length in \
@@ -266,7 +266,7 @@ const LM_STUDIO: Advice = Advice {
 const OTHER: Advice = Advice {
     reach: "Start the model server. Where it runs on another machine, its url here has to name that \
             machine, and it has to serve the network there.",
-    load: "Load a model there.",
+    load: "Load one with load_model, or there.",
     get: "Let the model server serve a language model.",
     embed: "Let the model server serve an embedding model, or name one of its models that can embed.",
     window: "Send less text or a lower max_tokens, or give the model a larger context window there.",
