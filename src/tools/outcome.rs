@@ -90,14 +90,29 @@ pub(super) fn told(text: String, structured: Value) -> CallToolResult {
     }
 }
 
-/// A result whose data has the text as well, under the key `text`.
+/// A result whose data has the text as well, under the key `text`. What a reader of the text has to
+/// know of it follows as a block of its own: clients that know no structured content, and the models
+/// behind most others, see nothing else.
 pub(super) fn answered(text: String, beside: &Map<String, Value>) -> CallToolResult {
-    CallToolResult {
-        content: vec![Content::Text(text)],
-        structured: Some(Structured::with_text(beside)),
-        is_error: false,
+    let mut remarks = Vec::new();
+    match beside.get("finish_reason").and_then(Value::as_str) {
+        Some("deadline") => remarks.push(CUT_BY_TIME),
+        Some("length") => remarks.push(CUT_BY_LENGTH),
+        _ => {}
     }
+    let warnings = beside.get("warnings").and_then(Value::as_array);
+    remarks.extend(warnings.into_iter().flatten().filter_map(Value::as_str));
+    let mut content = vec![Content::Text(text)];
+    if !remarks.is_empty() {
+        content.push(Content::Text(format!("(Note: {}.)", remarks.join("; "))));
+    }
+    CallToolResult { content, structured: Some(Structured::with_text(beside)), is_error: false }
 }
+
+const CUT_BY_TIME: &str =
+    "the answer is cut off, since the time of this call was over; timeout_s gives it more";
+const CUT_BY_LENGTH: &str =
+    "the answer is cut off at max_tokens, or at the end of the model's context window";
 
 /// A failure as a result: one human sentence and the next step first, then the same as JSON,
 /// then the text that had come. It has no structured content, because clients hold that against the tool's output schema even when it failed.

@@ -78,8 +78,8 @@ pub enum UpstreamError {
     Deadline {
         /// The time that the call had.
         length: Duration,
-        /// The model had begun to think.
-        thought: bool,
+        /// What was going on then.
+        during: Stage,
     },
     /// As many calls as may wait do already.
     QueueFull {
@@ -137,6 +137,17 @@ pub enum UpstreamError {
         /// `reply_bytes_max`.
         limit: usize,
     },
+}
+
+/// What a call was at before the first word of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waited for its turn.
+    Waiting,
+    /// The model was loaded, or read.
+    Reading,
+    /// The model thought.
+    Thinking,
 }
 
 impl UpstreamError {

@@ -9,7 +9,7 @@ use ureq::{Body, BodyReader};
 use crate::upstream::assembly::{Assembly, Next};
 use crate::upstream::call::Call;
 use crate::upstream::chat::{ChatAnswer, ChatEvent, Finish};
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{Stage, UpstreamError};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::limits::{Limit, Stop};
 use crate::upstream::sse::{Event, Reader, Take, TooLong};
@@ -127,7 +127,8 @@ impl Follow<'_> {
                     }
                     true => {
                         let thought = !answer.reasoning.trim().is_empty();
-                        Err(UpstreamError::Deadline { length: self.length, thought })
+                        let during = if thought { Stage::Thinking } else { Stage::Reading };
+                        Err(UpstreamError::Deadline { length: self.length, during })
                     }
                     false => Err(self.exchange.failed(error, self.call).after(answer.text)),
                 }

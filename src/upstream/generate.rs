@@ -13,7 +13,7 @@ use crate::upstream::body::{self, Route, Without};
 use crate::upstream::call::Call;
 use crate::upstream::chat::{ChatAnswer, ChatEvent, ChatRequest};
 use crate::upstream::client::{Upstream, unknown_in};
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{Stage, UpstreamError};
 use crate::upstream::exchange::Reply;
 use crate::upstream::fault::Said;
 use crate::upstream::follow::Follow;
@@ -51,7 +51,7 @@ impl Generation<'_> {
             Err(UpstreamError::Timeout { limit: Limit::Call, partial, .. })
                 if partial.is_empty() =>
             {
-                Err(UpstreamError::Deadline { length: self.length, thought: false })
+                Err(UpstreamError::Deadline { length: self.length, during: Stage::Reading })
             }
             Err(UpstreamError::ModelNotFound { .. }) => {
                 self.upstream.record.forget_list();
@@ -137,7 +137,9 @@ impl Generation<'_> {
             match refused {
                 Refused::Full { waiting } => UpstreamError::QueueFull { waiting },
                 Refused::Cancelled => UpstreamError::Cancelled,
-                Refused::TooLate => UpstreamError::Deadline { length: self.length, thought: false },
+                Refused::TooLate => {
+                    UpstreamError::Deadline { length: self.length, during: Stage::Waiting }
+                }
             }
         })
     }

@@ -7,7 +7,7 @@ use crate::cancel::Cancel;
 use crate::upstream::call::Call;
 use crate::upstream::chat::{ChatEvent, ChatRequest, Message, Role};
 use crate::upstream::client::{Upstream, unknown_in};
-use crate::upstream::error::UpstreamError;
+use crate::upstream::error::{Stage, UpstreamError};
 use crate::upstream::fleet::{Failed, Fleet};
 use crate::upstream::generate::Generation;
 use crate::upstream::json::{List, Object};
@@ -280,7 +280,7 @@ impl Loading<'_> {
                 on(ChatEvent::Waiting);
             }
         }
-        Err(UpstreamError::Deadline { length: limits.prefill, thought: false })
+        Err(UpstreamError::Deadline { length: limits.prefill, during: Stage::Reading })
     }
 
     fn post(

@@ -42,7 +42,7 @@ pub use chat::{ChatAnswer, ChatEvent, ChatRequest, Effort, Finish, Message, Role
 pub use client::{Probe, Upstream};
 pub use download::Download;
 pub use embed::{EmbedRequest, Embeddings};
-pub use error::UpstreamError;
+pub use error::{Stage, UpstreamError};
 pub use fleet::{Failed, Fleet, Listed};
 pub use limits::{Limit, Limits};
 pub use load::{LoadRequest, Loaded};

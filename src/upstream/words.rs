@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
-use crate::upstream::error::{UpstreamError, plain};
+use crate::upstream::error::{Stage, UpstreamError, plain};
 use crate::upstream::limits::Limit;
 use crate::upstream::models::Kind;
 
@@ -14,9 +15,10 @@ impl UpstreamError {
     pub fn next_step(&self, kind: Option<Kind>) -> Cow<'static, str> {
         let own = Advice::of(kind);
         Cow::Borrowed(match self {
-            Self::Unreachable { .. } | Self::Timeout { limit: Limit::Connect, .. } => own.reach,
-            Self::Auth { token_sent: false } => own.token,
-            Self::Auth { token_sent: true } => own.other_token,
+            Self::Unreachable { url, cause } => unsecured(url, cause).unwrap_or(own.reach),
+            Self::Timeout { limit: Limit::Connect, .. } => own.reach,
+            Self::Auth { token_sent: false } => TOKEN,
+            Self::Auth { token_sent: true } => OTHER_TOKEN,
             Self::NoModelLoaded { .. } => own.load,
             Self::ModelNotFound { near, .. } if !near.is_empty() => {
                 return Cow::Owned(format!("Did you mean {}?", alternatives(near)));
@@ -32,7 +34,8 @@ impl UpstreamError {
                 "Load the model again; if it crashes again, choose a smaller one or a shorter \
                  context."
             }
-            Self::EmptyOutput { thought_only: true, .. } | Self::Deadline { thought: true, .. } => {
+            Self::EmptyOutput { thought_only: true, .. }
+            | Self::Deadline { during: Stage::Thinking, .. } => {
                 "Raise max_tokens (or timeout_s), so that the model can finish thinking and answer, or \
                  lower reasoning_effort."
             }
@@ -47,6 +50,10 @@ impl UpstreamError {
             Self::Timeout { limit: Limit::Idle, .. } => {
                 "The model stopped in the middle: look at the model server, and try again or start \
                  this server with a longer --idle-timeout-s."
+            }
+            Self::Deadline { during: Stage::Waiting, .. } => {
+                "Call again when the calls before it are done, or raise timeout_s; where the model \
+                 server answers several at once, raise concurrency under its [[upstream]]."
             }
             Self::Timeout { limit: Limit::Call, .. } | Self::Deadline { .. } => {
                 "Ask for less, or raise timeout_s or --call-timeout-s."
@@ -129,6 +136,15 @@ impl fmt::Display for UpstreamError {
     }
 }
 
+/// What to do where something answers, but the handshake of TLS fails.
+fn unsecured(url: &str, cause: &io::Error) -> Option<&'static str> {
+    let kinds = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+    if !url.starts_with("https:") || !kinds.contains(&cause.kind()) {
+        return None;
+    }
+    Some(if cause.to_string().contains("certificate") { CERTIFICATE } else { NO_TLS })
+}
+
 /// What we found out ourselves, before or instead of asking.
 fn ours(error: &UpstreamError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use UpstreamError as Known;
@@ -141,8 +157,12 @@ fn ours(error: &UpstreamError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                      context window of {window}"
             )
         }
-        Known::Deadline { length, thought } => {
-            let had = if *thought { "the model was still thinking" } else { "no word had come" };
+        Known::Deadline { length, during } => {
+            let had = match during {
+                Stage::Waiting => "the call still waited for its turn",
+                Stage::Reading => "no word had come",
+                Stage::Thinking => "the model was still thinking",
+            };
             write!(f, "{had} when the {} s of this call were over", seconds(*length))
         }
         Known::QueueFull { waiting } => {
@@ -194,10 +214,6 @@ fn alternatives(names: &[String]) -> String {
 struct Advice {
     /// It cannot be reached.
     reach: &'static str,
-    /// It wants a token.
-    token: &'static str,
-    /// It wants another one.
-    other_token: &'static str,
     /// No model is in memory.
     load: &'static str,
     /// It has no model at all.
@@ -220,16 +236,27 @@ impl Advice {
     }
 }
 
+const CERTIFICATE: &str = "Name the authority that signed its certificate by ca_file under its [[upstream]] \
+                           in the configuration file, and see that the certificate is for the name in \
+                           its url.";
+
+const NO_TLS: &str = "See whether it speaks https there at all: LM Studio, Ollama and llama-server speak \
+                      http unless something before them does otherwise, so begin its url with http://.";
+
+const TOKEN: &str = "Give it to this server: as LM_API_TOKEN where LM_STUDIO_URL names the model server, \
+                     else by token_file under its [[upstream]]. LM Studio makes one in its Developer \
+                     tab; llama-server's and vLLM's is the one of their --api-key.";
+
+const OTHER_TOKEN: &str = "Check LM_API_TOKEN, or token_file under its [[upstream]]: copy the token again, \
+                           in LM Studio from its Developer tab, with the permissions this server \
+                           needs, else from the model server's --api-key.";
+
 const LM_STUDIO: Advice = Advice {
     reach: "Start LM Studio and its server (Developer tab, or `lms server start`). Where LM Studio \
             runs on another machine, set LM_STUDIO_URL=http://<that machine>:1234 here (or the url \
             of --upstream) and switch on \"Serve on Local Network\" there.",
-    token: "Give it to this server as LM_API_TOKEN, or by token_file in its [[upstream]]; LM Studio \
-            makes one in its Developer tab.",
-    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]]: copy the token again, in LM \
-                  Studio from its Developer tab, with the permissions this server needs.",
-    load: "Load a model in LM Studio (or run `lms load`), or switch on Just-in-Time model loading in \
-           its server settings.",
+    load: "Load one with load_model, in LM Studio or by `lms load`, or switch on Just-in-Time model \
+           loading in its server settings.",
     get: "Download a language model in LM Studio and load it (`lms get`, `lms load`).",
     embed: "Download an embedding model in LM Studio (`lms get nomic-embed-text`).",
     window: "Send less text or a lower max_tokens, or load the model with a larger context length in \
@@ -239,9 +266,7 @@ const LM_STUDIO: Advice = Advice {
 const OTHER: Advice = Advice {
     reach: "Start the model server. Where it runs on another machine, its url here has to name that \
             machine, and it has to serve the network there.",
-    token: "Give it to this server as LM_API_TOKEN, or by token_file in its [[upstream]].",
-    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]].",
-    load: "Load a model there.",
+    load: "Load one with load_model, or there.",
     get: "Let the model server serve a language model.",
     embed: "Let the model server serve an embedding model, or name one of its models that can embed.",
     window: "Send less text or a lower max_tokens, or give the model a larger context window there.",
@@ -260,10 +285,6 @@ const OLLAMA: Advice = Advice {
 const LLAMA_CPP: Advice = Advice {
     reach: "Start llama-server. Where it runs on another machine, its url here has to name that \
             machine, and `--host 0.0.0.0` there lets it serve the network.",
-    token: "Give the one of its --api-key to this server as LM_API_TOKEN, or by token_file in its \
-            [[upstream]].",
-    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]]: it has to be the one of \
-                  llama-server's --api-key.",
     get: "Start llama-server with a language model (`-m <file>`).",
     embed: "Start llama-server with an embedding model and --embeddings, or name its model, where that \
             can embed.",
@@ -272,10 +293,6 @@ const LLAMA_CPP: Advice = Advice {
 };
 
 const VLLM: Advice = Advice {
-    token: "Give the one of its --api-key to this server as LM_API_TOKEN, or by token_file in its \
-            [[upstream]].",
-    other_token: "Check LM_API_TOKEN, or token_file in its [[upstream]]: it has to be the one of \
-                  vLLM's --api-key.",
     window: "Send less text or a lower max_tokens, or start vLLM with a larger --max-model-len.",
     ..OTHER
 };

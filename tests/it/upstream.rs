@@ -6,7 +6,7 @@
     reason = "what a test expects and does not find fails it"
 )]
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use local_llm_mcp::mcp::{
 use local_llm_mcp::tools::{Defaults, Facts, Toolbox};
 use local_llm_mcp::upstream::{
     BaseUrl, ChatAnswer, ChatEvent, ChatRequest, Finish, Fleet, Kind as UpstreamKind, Limit,
-    Message, Role, Settings, Upstream, UpstreamError,
+    Message, Role, Settings, Stage, Upstream, UpstreamError,
 };
 use serde_json::{Value, json};
 
@@ -312,6 +312,30 @@ fn an_answer_to_a_name_that_the_server_does_not_list_comes_with_a_warning() {
 }
 
 #[test]
+fn what_has_to_be_known_of_an_answer_is_a_block_behind_it() {
+    for (script, remark) in [
+        (Script::default(), None),
+        (
+            Script { finish: Some("length"), ..Script::default() },
+            Some("(Note: the answer is cut off"),
+        ),
+        (
+            Script { answers_as: Some("qwen3".to_owned()), ..Script::default() },
+            Some("(Note: answered by \"qwen3\""),
+        ),
+    ] {
+        let stand_in = StandIn::start(Script { deltas: says(&["Paris"]), ..script });
+        let result = run(&toolbox(&stand_in), "chat", json!({"message": "a"}));
+        assert_eq!(text(&result), "Paris");
+        let behind = result.content.get(1);
+        assert_eq!(behind.is_some(), remark.is_some(), "{result:?}");
+        if let (Some(Content::Text(behind)), Some(remark)) = (behind, remark) {
+            assert!(behind.starts_with(remark) && behind.ends_with(".)"), "{behind}");
+        }
+    }
+}
+
+#[test]
 fn a_server_without_an_embedding_model_is_told_as_one() {
     for (kind, next) in [(Kind::LlamaCpp, "--embeddings"), (Kind::Vllm, "an embedding model")] {
         let stand_in = StandIn::start(Script { kind, ..Script::default() });
@@ -337,6 +361,10 @@ fn a_missing_or_wrong_token_stops_the_search_and_says_which() {
         let error = fleet.main().list_models(&Cancel::new()).unwrap_err();
         assert_eq!(error.code(), "UPSTREAM_AUTH");
         assert!(error.to_string().contains(word), "{error}");
+        // LM_API_TOKEN is for the server of LM_STUDIO_URL alone.
+        for place in ["LM_API_TOKEN", "token_file under its [[upstream]]", "--api-key"] {
+            assert!(error.next_step(None).contains(place), "{}", error.next_step(None));
+        }
         assert_eq!(ask(&fleet).unwrap_err().code(), "UPSTREAM_AUTH");
         // The greeting needs no token, so each look asks that and the list.
         assert_eq!(stand_in.counts().requests, before + 4);
@@ -572,7 +600,7 @@ fn every_timeout_has_a_name_and_ends_the_generation() {
         }
         let error = ask(&fleet_of(settings)).unwrap_err();
         match &error {
-            UpstreamError::Deadline { length, thought: false } if limit == Limit::Call => {
+            UpstreamError::Deadline { length, during: Stage::Reading } if limit == Limit::Call => {
                 assert_eq!((*length, error.code()), (short, "DEADLINE_NO_OUTPUT"));
                 assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON));
                 continue;
@@ -596,6 +624,8 @@ fn a_deadline_of_our_own_returns_what_has_come() {
     let result = run(&toolbox(&stand_in), "chat", json!({"message": "a", "timeout_s": 1}));
     assert!(!result.is_error, "{result:?}");
     assert_eq!(text(&result), "Par");
+    let Content::Text(remark) = &result.content[1] else { panic!("{result:?}") };
+    assert!(remark.contains("cut off") && remark.contains("timeout_s"), "{remark}");
     let data = result.structured.unwrap().value();
     assert_eq!((&data["partial"], &data["finish_reason"]), (&json!(true), &json!("deadline")));
     assert!(stand_in.wait_for(|counts| counts.aborted == 1, SOON));
@@ -645,6 +675,20 @@ fn a_connect_that_hangs_is_no_silence() {
     };
     let error = fleet_of(settings).chat(&request, &cancel, &mut on).unwrap_err();
     assert_eq!((error.code(), beats), ("CANCELLED", 5));
+}
+
+#[test]
+fn https_to_a_server_that_does_not_speak_it_says_so() {
+    let stand_in = StandIn::start(Script::default());
+    let url = stand_in.url().replace("http:", "https:");
+    let error = Upstream::new(settings(&url)).unwrap().list_models(&Cancel::new()).unwrap_err();
+    assert_eq!(error.code(), "UPSTREAM_UNREACHABLE");
+    assert!(error.next_step(None).contains("http://"), "{error}: {}", error.next_step(None));
+    assert!(!error.next_step(None).contains("Start LM Studio"), "{}", error.next_step(None));
+    let unknown =
+        io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
+    let error = UpstreamError::Unreachable { url, cause: unknown };
+    assert!(error.next_step(None).contains("ca_file"), "{}", error.next_step(None));
 }
 
 #[test]

@@ -344,6 +344,8 @@ fn a_cancel_or_a_deadline_in_the_line_ends_the_wait_and_asks_nothing() {
         let error = ask(&fleet, &soon).unwrap_err();
         assert_eq!(error.code(), "DEADLINE_NO_OUTPUT");
         assert!(error.to_string().contains("0.03 s"), "{error}");
+        assert!(error.to_string().contains("waited for its turn"), "{error}");
+        assert!(error.next_step(None).contains("concurrency"), "{}", error.next_step(None));
         assert_eq!(stand_in.counts().started, 1);
         stand_in.release();
         first.join().unwrap().unwrap();
