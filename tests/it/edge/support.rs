@@ -544,6 +544,11 @@ impl Client {
         self.inbound.is_empty() && matches!(self.more(), Ok(false))
     }
 
+    /// Whether a reply begins, and not the end of the connection.
+    pub(super) fn is_answered(&mut self) -> bool {
+        matches!(self.more(), Ok(true))
+    }
+
     /// Whether the server ends the connection now, in whatever way.
     pub(super) fn is_cut(&mut self) -> bool {
         loop {

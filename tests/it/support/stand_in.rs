@@ -259,6 +259,11 @@ impl StandIn {
         self.shared.lock().counts
     }
 
+    /// How many connections there are now.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.lock().open.len()
+    }
+
     /// The names of what is in memory.
     pub(crate) fn loaded(&self) -> Vec<String> {
         self.shared.lock().loaded.clone()
