@@ -107,7 +107,8 @@ impl Kept {
             }
             let told = *of.told.get_or_insert(now);
             let may_sleep = heard <= told && of.stream.bytes() <= ASLEEP_BYTES_MAX;
-            may_sleep || now.saturating_duration_since(told.max(heard)) < TOLD_KEPT
+            let kept = if may_sleep { ASLEEP_KEPT } else { TOLD_KEPT };
+            now.saturating_duration_since(told.max(heard)) < kept
         });
     }
 
@@ -269,6 +270,9 @@ impl fmt::Debug for KeptSessions {
 const FINISHED_STREAMS_MAX: usize = 4;
 /// Who lost the end of a stream on the way asks again within seconds.
 const TOLD_KEPT: Duration = Duration::from_secs(60);
+/// A lid that was closed during a call is open again by then; clients that never end their sessions
+/// would fill the memory.
+const ASLEEP_KEPT: Duration = Duration::from_secs(3600);
 /// What a model writes in one go is hardly ever longer.
 const ASLEEP_BYTES_MAX: usize = 64 * 1024;
 
@@ -333,17 +337,21 @@ mod tests {
 
     #[test]
     fn an_answer_waits_for_a_client_that_sleeps_until_a_minute_after_it_was_heard_again() {
-        let all = KeptSessions::new(LIMITS);
+        let all = KeptSessions::new(KeptLimits { session_idle_s_max: 43_200, ..LIMITS });
         let number = told(&keep(&all, Instant::now()), 500);
-        for later in [1, 100, 500] {
+        for later in [1, 100, 3500] {
             all.sweep(seconds(later));
         }
         assert!(all.find(&KEY).unwrap().find(number).is_some(), "it may never have got it");
-        let kept = keep(&all, seconds(510));
-        all.sweep(seconds(560));
+        let kept = keep(&all, seconds(3510));
+        all.sweep(seconds(3560));
         assert!(kept.find(number).is_some(), "it asks again within seconds");
-        all.sweep(seconds(571));
+        all.sweep(seconds(3571));
         assert!(kept.find(number).is_none());
+        told(&kept, 500);
+        all.sweep(seconds(4000));
+        all.sweep(seconds(7601));
+        assert!(all.find(&KEY).is_none(), "nobody sleeps for ever");
     }
 
     #[test]

@@ -81,32 +81,39 @@ pub(super) fn data<T: Serialize>(data: &T) -> CallToolResult {
     }
 }
 
-/// A result with a text of its own beside the data.
+/// A result with a text of its own beside the data, which says under `_generation` how that was
+/// written.
 pub(super) fn told(text: String, structured: Value) -> CallToolResult {
+    let generation = structured.get("_generation").and_then(Value::as_object);
+    let remark = generation.and_then(remark);
     CallToolResult {
-        content: vec![Content::Text(text)],
+        content: [text].into_iter().chain(remark).map(Content::Text).collect(),
         structured: Some(structured.into()),
         is_error: false,
     }
 }
 
-/// A result whose data has the text as well, under the key `text`. What a reader of the text has to
-/// know of it follows as a block of its own: clients that know no structured content, and the models
-/// behind most others, see nothing else.
+/// A result whose data has the text as well, under the key `text`.
 pub(super) fn answered(text: String, beside: &Map<String, Value>) -> CallToolResult {
+    CallToolResult {
+        content: [text].into_iter().chain(remark(beside)).map(Content::Text).collect(),
+        structured: Some(Structured::with_text(beside)),
+        is_error: false,
+    }
+}
+
+/// What a reader of an answer has to know of it, for a block of its own behind the text: clients that
+/// know no structured content, and the models behind most others, see nothing else.
+fn remark(generation: &Map<String, Value>) -> Option<String> {
     let mut remarks = Vec::new();
-    match beside.get("finish_reason").and_then(Value::as_str) {
+    match generation.get("finish_reason").and_then(Value::as_str) {
         Some("deadline") => remarks.push(CUT_BY_TIME),
         Some("length") => remarks.push(CUT_BY_LENGTH),
         _ => {}
     }
-    let warnings = beside.get("warnings").and_then(Value::as_array);
+    let warnings = generation.get("warnings").and_then(Value::as_array);
     remarks.extend(warnings.into_iter().flatten().filter_map(Value::as_str));
-    let mut content = vec![Content::Text(text)];
-    if !remarks.is_empty() {
-        content.push(Content::Text(format!("(Note: {}.)", remarks.join("; "))));
-    }
-    CallToolResult { content, structured: Some(Structured::with_text(beside)), is_error: false }
+    (!remarks.is_empty()).then(|| format!("(Note: {}.)", remarks.join("; ")))
 }
 
 const CUT_BY_TIME: &str =

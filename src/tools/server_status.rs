@@ -43,6 +43,7 @@ fn told(listed: &Listed) -> Value {
     let state = upstream.state();
     let list = listed.models.as_deref().ok();
     let needs_token = matches!(listed.models, Err(UpstreamError::Auth { .. }));
+    let failed = listed.models.as_ref().err();
     object!({
         "name": upstream.name(),
         "base_url": upstream.base_url().as_str(),
@@ -62,6 +63,7 @@ fn told(listed: &Listed) -> Value {
         "last_error": state.last_error.map(|error| object!({
             "code": error.code, "message": error.text, "age_s": error.age.as_secs(),
         })),
+        "next_step": failed.map(|error| error.next_step(upstream.known_kind())),
     })
 }
 

@@ -344,6 +344,8 @@ fn several_model_servers_are_one_list_and_each_call_goes_to_the_right_one() {
     assert_eq!(reachable, [true, false]);
     assert_eq!(status["upstreams"][0]["loaded"], json!([MODEL]));
     assert_eq!(status["upstreams"][1]["last_error"]["code"], "UPSTREAM_UNREACHABLE");
+    let next = |at: usize| status["upstreams"][at]["next_step"].as_str();
+    assert!(next(0).is_none() && next(1).unwrap().contains("ollama serve"), "{status}");
     let one = data(&mut session, "server_status", &json!({ "upstream": "default" }));
     assert_eq!(one["upstreams"].as_array().unwrap().len(), 1);
     drop(desk);

@@ -333,6 +333,9 @@ fn what_has_to_be_known_of_an_answer_is_a_block_behind_it() {
         if let (Some(Content::Text(behind)), Some(remark)) = (behind, remark) {
             assert!(behind.starts_with(remark) && behind.ends_with(".)"), "{behind}");
         }
+        let rewritten = json!({"content": "He lives in Paris.", "style": "plain"});
+        let rewritten = run(&toolbox(&stand_in), "secure_rewrite", rewritten);
+        assert_eq!(rewritten.content.get(1), result.content.get(1), "{rewritten:?}");
     }
 }
 
