@@ -169,6 +169,11 @@ impl Connections {
         lock(&self.entries).len()
     }
 
+    pub(super) fn idle(&self) -> usize {
+        let is_idle = |entry: &&Entry| matches!(entry.state, State::Idle(_));
+        lock(&self.entries).values().filter(is_idle).count()
+    }
+
     pub(super) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }

@@ -105,6 +105,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 pub struct EdgeCounts {
     /// Client connections now.
     pub connections: usize,
+    /// Those of them that wait for their next request.
+    pub idle: usize,
     /// Client connections since the start.
     pub accepted: u64,
     /// Idle connections closed to make room.
@@ -187,6 +189,7 @@ impl Edge {
     pub fn counts(&self) -> EdgeCounts {
         EdgeCounts {
             connections: self.front.connections.len(),
+            idle: self.front.connections.idle(),
             accepted: self.front.connections.accepted(),
             evicted: self.front.connections.evicted(),
             exchanges: self.front.exchanges.load(Ordering::Relaxed),
@@ -288,13 +291,12 @@ impl Accept {
 
     fn take_in(&self, socket: TcpStream, peer: SocketAddr) {
         if let Err(error) = prepare(&socket) {
-            log::debug!("{peer}: {error}");
-            return;
+            return log::debug!("{peer}: {error}");
         }
         let socket = Arc::new(socket);
         let (front, address) = (Arc::clone(&self.front), peer.ip().to_canonical());
-        let place = match front.connections.enter(&socket, address, front.policy.is_proxy(address))
-        {
+        let is_proxy = front.policy.is_proxy(address);
+        let place = match front.connections.enter(&socket, address, is_proxy) {
             Entered::In(place) => place,
             Entered::AddressFull => {
                 log::warn!("{address} is at the limit connections_per_address_max; closed");
@@ -312,13 +314,12 @@ impl Accept {
             Some(config) => {
                 let crew = Arc::clone(&self.crew);
                 let said = self.distrust_said.clone().unwrap_or_default();
-                let deadline =
-                    Instant::now() + Duration::from_millis(front.limits.handshake_ms_max);
+                let limit = Duration::from_millis(front.limits.handshake_ms_max);
+                let deadline = Instant::now() + limit;
                 // A handshake needs a deep stack once; the connection's own thread begins after it
                 // with a shallow one, and that is what a waiting connection costs.
                 self.crew.spawn(&format!("tls-{id}"), HANDSHAKE_STACK_BYTES, move || {
-                    let greeting = greet(&socket, &config, deadline);
-                    let wire = match greeting {
+                    let wire = match greet(&socket, &config, deadline) {
                         Ok(Greeting::Tls(tls)) => Wire::new(Arc::clone(&socket), Some(tls)),
                         Ok(Greeting::Plain) => {
                             answer_plain_on_tls(Wire::new(socket, None), &front.limits);

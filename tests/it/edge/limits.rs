@@ -101,7 +101,7 @@ fn at_the_cap_the_oldest_idle_connection_is_closed_for_the_new_one() {
         assert_eq!(client.reply().status, 200);
     }
     // Nobody waits for a place, so nobody is closed.
-    eventually("all three are idle", || rig.edge.counts().connections == 3);
+    eventually("all three are idle", || rig.edge.counts().idle == 3);
     assert_eq!(rig.edge.counts().evicted, 0);
     let mut new = rig.plain();
     new.send(&get("/"));
