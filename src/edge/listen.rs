@@ -299,8 +299,7 @@ impl Accept {
         let place = match front.connections.enter(&socket, address, is_proxy) {
             Entered::In(place) => place,
             Entered::AddressFull => {
-                log::warn!("{address} is at the limit connections_per_address_max; closed");
-                return;
+                return log::warn!("{address} is at the limit connections_per_address_max; closed");
             }
             Entered::Closing => return,
         };
