@@ -186,17 +186,24 @@ impl Relay {
     /// Frames what the source has, several events in one chunk.
     fn gather(&mut self) {
         let mut events = Vec::new();
-        while events.len() < TOGETHER_BYTES {
-            match self.source.pull(&mut events) {
-                Pull::Some => {}
-                Pull::None => break,
-                Pull::End => {
-                    self.state = State::Ended;
-                    break;
-                }
-            }
+        let mut last = Pull::Some;
+        while last == Pull::Some && events.len() < TOGETHER_BYTES {
+            last = self.source.pull(&mut events);
         }
         self.frame(&events);
+        if last == Pull::End {
+            self.close();
+        }
+    }
+
+    /// Nothing comes behind what waits now but the last chunk, which whoever sends the rest sends.
+    fn close(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Ended;
+            if self.chunked {
+                self.unsent.extend_from_slice(LAST_CHUNK);
+            }
+        }
     }
 
     fn frame(&mut self, events: &[u8]) {
@@ -222,11 +229,8 @@ impl Relay {
     /// Ends the stream, whatever its source still has: nobody sends anything behind the last chunk,
     /// nor that in the middle of another one, where the next reply on the connection begins.
     fn end(&mut self) -> io::Result<()> {
-        if self.state == State::Open {
-            self.state = State::Ended;
-        }
-        self.send_waiting()?;
-        if self.chunked { self.wire.write(LAST_CHUNK, self.deadline()) } else { Ok(()) }
+        self.close();
+        self.send_waiting()
     }
 
     /// Reads what the client sent; says whether it is still to be watched.

@@ -36,6 +36,8 @@ pub(super) struct Call {
     /// The head of the answer is parsed, so that a wait may be left and taken up again.
     head_done: Cell<bool>,
     written: Cell<bool>,
+    /// Behind what is written next comes a body, which may go out with it.
+    body_follows: Cell<bool>,
     received: Cell<bool>,
     reused: Cell<bool>,
     parked: RefCell<Option<Box<dyn Transport>>>,
@@ -59,6 +61,7 @@ impl Call {
             answering: Cell::new(None),
             head_done: Cell::new(false),
             written: Cell::new(false),
+            body_follows: Cell::new(false),
             received: Cell::new(false),
             reused: Cell::new(false),
             parked: RefCell::new(None),
@@ -186,6 +189,17 @@ impl Call {
         if self.is_connecting() {
             self.connected();
         }
+    }
+
+    /// The request has a body.
+    pub(super) fn has_body(&self) {
+        self.body_follows.set(true);
+    }
+
+    /// Whether what is written now is the head of a request whose body comes at once; a handshake
+    /// is none.
+    pub(super) fn body_follows(&self) -> bool {
+        !self.is_connecting() && self.body_follows.take()
     }
 
     /// A part of the request was written.

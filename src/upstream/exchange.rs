@@ -94,6 +94,7 @@ impl Exchange {
             .head(Request::post(self.uri(path)?))
             .header(CONTENT_TYPE, JSON)
             .header(ACCEPT, EVENT_STREAM);
+        call.has_body();
         self.run(&self.agents.fresh, request, json, call, beat)
     }
 
