@@ -61,18 +61,28 @@ impl Replay {
     /// Adds a message. Never waits; what nobody reads is dropped at the limits, oldest first, so that
     /// a result is never lost behind what came before it. Who reads goes on with what is left.
     pub fn push(&self, message: String) {
+        self.change(|state| self.put(state, message));
+    }
+
+    /// Adds the last message: its reader hears of it and of the end at once.
+    pub fn push_last(&self, message: String) {
         self.change(|state| {
-            state.bytes += message.len();
-            // As it is: another copy of a long one costs as much as the message.
-            state.events.push_back(Arc::new(message));
-            while state.events.len() > self.events_max
-                || (state.bytes > self.bytes_max && state.events.len() > 1)
-            {
-                let Some(lost) = state.events.pop_front() else { break };
-                state.bytes -= lost.len();
-                state.first += 1;
-            }
+            self.put(state, message);
+            state.ended = true;
         });
+    }
+
+    fn put(&self, state: &mut State, message: String) {
+        state.bytes += message.len();
+        // As it is: another copy of a long one costs as much as the message.
+        state.events.push_back(Arc::new(message));
+        while state.events.len() > self.events_max
+            || (state.bytes > self.bytes_max && state.events.len() > 1)
+        {
+            let Some(lost) = state.events.pop_front() else { break };
+            state.bytes -= lost.len();
+            state.first += 1;
+        }
     }
 
     /// No more messages will come.
@@ -233,6 +243,11 @@ mod tests {
         stream.end();
         assert_eq!(second.hear(), Heard::End);
         assert_eq!(texts(&mut stream.read(0)), ["a", "b"]);
+        let stream = Replay::new(2, 10, 1000);
+        stream.push_last("a".into());
+        let mut reader = stream.read(0);
+        assert_eq!(texts(&mut reader), ["a"]);
+        assert_eq!(reader.hear(), Heard::End);
     }
 
     #[test]

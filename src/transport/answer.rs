@@ -158,7 +158,13 @@ impl Answer {
         if !self.accepts.json {
             self.stream();
         }
-        let response = response.and_then(|response| self.send_one(response));
+        let response = response.and_then(|response| match self.sink.get() {
+            Some(Sink::Kept(stream)) => {
+                stream.push_last(response.text);
+                None
+            }
+            _ => self.send_one(response),
+        });
         self.finish_with(|| {
             let cancelled = || {
                 let error = RpcError::new(ErrorCode::INTERNAL_ERROR, "the request was cancelled");

@@ -103,6 +103,7 @@ impl Call {
             Phase::Connecting { until } => (Limit::Connect, until),
             Phase::Asking { since } => (Limit::Prefill, since + self.limits.prefill),
             Phase::Answering => (Limit::Idle, self.moved.get() + self.limits.idle),
+            Phase::Ending { until } => (Limit::Idle, until),
         };
         if now >= self.deadline {
             return Err(Stop::Limit(Limit::Call));
@@ -137,7 +138,7 @@ impl Call {
     /// half a head would be lost with ureq's state.
     fn may_beat(&self) -> bool {
         match self.phase.get() {
-            Phase::Connecting { .. } => false,
+            Phase::Connecting { .. } | Phase::Ending { .. } => false,
             Phase::Asking { .. } | Phase::Answering => {
                 self.head_done.get() || (self.written.get() && !self.received.get())
             }
@@ -244,6 +245,12 @@ impl Call {
         self.answering.set(Some((Instant::now(), 0)));
     }
 
+    /// The upstream has said all: the end of its body is waited for a moment longer.
+    pub(super) fn ending(&self) {
+        self.answering.set(None);
+        self.phase.set(Phase::Ending { until: Instant::now() + ENDS_WITHIN });
+    }
+
     /// Whether a byte of the answer was read.
     pub(super) fn has_received(&self) -> bool {
         self.received.get()
@@ -302,6 +309,7 @@ enum Phase {
     Connecting { until: Instant },
     Asking { since: Instant },
     Answering,
+    Ending { until: Instant },
 }
 
 /// What the thread that fires a `Cancel` may reach.
@@ -324,6 +332,9 @@ thread_local! {
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// An upstream that keeps its connections ends the body right behind its last word.
+const ENDS_WITHIN: Duration = Duration::from_millis(2);
 
 /// No reader of an answer notices this.
 const REST_MAX: Duration = Duration::from_millis(10);

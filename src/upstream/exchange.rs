@@ -81,7 +81,7 @@ impl Exchange {
         }
     }
 
-    /// POSTs JSON over a connection of its own, once. The answer's body is still to be read;
+    /// POSTs JSON once, over a connection that no other request uses meanwhile. The answer's body is still to be read;
     /// `beat` is called as often as the call asks while the upstream is silent.
     pub(super) fn post(
         &self,
@@ -95,7 +95,7 @@ impl Exchange {
             .header(CONTENT_TYPE, JSON)
             .header(ACCEPT, EVENT_STREAM);
         call.has_body();
-        self.run(&self.agents.fresh, request, json, call, beat)
+        self.run(&self.agents.recent, request, json, call, beat)
     }
 
     /// Reads the whole of an answer.
@@ -164,9 +164,9 @@ impl Exchange {
     /// Runs until the head of the answer is there. Each beat leaves ureq and sends the request
     /// again, which the transport turns into a continued wait; so does the need for a connection.
     /// A request begins with a beat, so that many short ones in a row are not one long silence.
-    fn run<B: AsSendBody + Copy>(
-        &self,
-        agent: &Agent,
+    fn run<'a, B: AsSendBody + Copy>(
+        &'a self,
+        mut agent: &'a Agent,
         request: request::Builder,
         body: B,
         call: &Call,
@@ -181,7 +181,12 @@ impl Exchange {
                     return Ok(response);
                 }
                 Err(ureq::Error::Io(error)) => match Stop::within(&error) {
-                    Some(Stop::Beat) => beat(),
+                    Some(Stop::Beat) => {
+                        // What was written goes on where it was written: a pool might have another
+                        // connection by now, and the upstream would be asked twice.
+                        agent = &self.agents.fresh;
+                        beat();
+                    }
                     Some(Stop::Dial) => {
                         let until = call.connecting();
                         let dialed = self.dial.connect(call, until, beat);

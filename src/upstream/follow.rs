@@ -75,6 +75,9 @@ impl Follow<'_> {
             };
             if self.events(assembly, &mut hear, &mut |take| reader.push(read, take))? == Next::Done
             {
+                // The end of the body comes at once, or the connection is not kept.
+                self.call.ending();
+                drop(body.read(&mut piece));
                 return Ok(End::Done);
             }
             // Servers send comments to say that they are still there; callers hear nothing of it.

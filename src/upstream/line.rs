@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::Config;
@@ -27,8 +28,10 @@ use crate::upstream::socket::{INPUT_BYTES, OUTPUT_BYTES, Wire};
 pub(super) struct Agents {
     /// Keeps connections; for requests that may be asked again.
     pub(super) pooled: Agent,
-    /// Makes a connection a request; for generations, which must never meet a connection that
+    /// Keeps connections for a moment; for generations, which must never meet a connection that
     /// the upstream has just closed, since they are not asked twice.
+    pub(super) recent: Agent,
+    /// Makes a connection a request.
     pub(super) fresh: Agent,
 }
 
@@ -37,11 +40,15 @@ impl Agents {
     /// certificates when the URLs are https.
     pub(super) fn new(roots: Vec<Certificate<'static>>) -> Self {
         let tls = tls_config(roots);
-        let agent = |idle_max: usize| {
+        let agent = |idle_max: usize, age_max: Duration| {
             let connector = Line { rustls: RustlsConnector::default() };
-            Agent::with_parts(config(tls.clone(), idle_max), connector, Unresolved)
+            Agent::with_parts(config(tls.clone(), idle_max, age_max), connector, Unresolved)
         };
-        Self { pooled: agent(IDLE_CONNECTIONS_MAX), fresh: agent(0) }
+        Self {
+            pooled: agent(IDLE_CONNECTIONS_MAX, IDLE_AGE_MAX),
+            recent: agent(IDLE_CONNECTIONS_MAX, RECENT_AGE_MAX),
+            fresh: agent(0, Duration::ZERO),
+        }
     }
 }
 
@@ -54,7 +61,7 @@ impl fmt::Debug for Agents {
 /// No timeout of ureq's is set: the transport has its own, and two of ureq's start a thread a
 /// call. No proxy, because the environment's would be asked for machines at home. No redirect is
 /// followed, because it would carry the token elsewhere.
-fn config(tls: TlsConfig, idle_max: usize) -> Config {
+fn config(tls: TlsConfig, idle_max: usize, age_max: Duration) -> Config {
     Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
@@ -62,7 +69,7 @@ fn config(tls: TlsConfig, idle_max: usize) -> Config {
         .http_status_as_error(false)
         .max_idle_connections(idle_max)
         .max_idle_connections_per_host(idle_max)
-        .max_idle_age(IDLE_AGE_MAX)
+        .max_idle_age(age_max)
         .max_response_header_size(INPUT_BYTES / 2)
         .input_buffer_size(INPUT_BYTES)
         .output_buffer_size(OUTPUT_BYTES)
@@ -205,4 +212,6 @@ impl Resolver for Unresolved {
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
 /// LM Studio closes an idle connection after five seconds.
-const IDLE_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(4);
+const IDLE_AGE_MAX: Duration = Duration::from_secs(4);
+/// Whoever keeps connections at all keeps them longer than this.
+const RECENT_AGE_MAX: Duration = Duration::from_secs(1);
