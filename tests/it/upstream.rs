@@ -839,6 +839,28 @@ fn sixteen_callers_keep_sixteen_connections_at_most() {
 }
 
 #[test]
+fn a_question_right_behind_another_takes_its_connection_unless_that_has_ended() {
+    for keep_alive in [None, Some(Duration::from_millis(5))] {
+        let stand_in = StandIn::start(Script { keep_alive, ..Script::default() });
+        let fleet = fleet(&stand_in);
+        for asked in 1..=3 {
+            let answer = fleet.chat(&question(), &Cancel::new(), &mut |_| ()).unwrap();
+            assert!(!answer.text.is_empty());
+            assert!(stand_in.wait_for(|counts| counts.finished == asked, SOON));
+            if keep_alive.is_some() {
+                eventually("the upstream has closed them", || stand_in.open() == 0);
+            }
+        }
+        let counts = stand_in.counts();
+        assert_eq!(counts.chats, 3, "each is asked once");
+        if keep_alive.is_none() {
+            // One for the list, and one for the generations; a busy machine may take too long between two.
+            assert!(counts.connections < 4, "{counts:?}");
+        }
+    }
+}
+
+#[test]
 fn silence_is_broken_by_beats_and_the_question_is_still_asked_once() {
     for stall in [Stall::BeforeChatHead, Stall::BeforeFirst, Stall::After(1)] {
         let script = Script { deltas: says(&["Par", "is"]), stall, ..Script::default() };
