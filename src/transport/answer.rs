@@ -131,10 +131,7 @@ impl Answer {
         if self.sink.get().is_none() {
             return Some(response);
         }
-        match self.sink.get() {
-            Some(Sink::Once(outbox)) => outbox.send_last(response.text),
-            _ => self.send(response.text),
-        }
+        self.send(response.text);
         None
     }
 
@@ -158,20 +155,17 @@ impl Answer {
         if !self.accepts.json {
             self.stream();
         }
-        let response = response.and_then(|response| match self.sink.get() {
-            Some(Sink::Kept(stream)) => {
-                stream.push_last(response.text);
-                None
-            }
-            _ => self.send_one(response),
-        });
-        self.finish_with(|| {
-            let cancelled = || {
-                let error = RpcError::new(ErrorCode::INTERNAL_ERROR, "the request was cancelled");
-                Response::error(None, &error)
-            };
-            reply(response.unwrap_or_else(cancelled), revision)
-        });
+        match (self.sink.get(), response) {
+            (Some(Sink::Kept(stream)), Some(response)) => stream.push_last(response.text),
+            (Some(Sink::Once(outbox)), Some(response)) => outbox.send_last(response.text),
+            (_, response) => self.finish_with(|| {
+                let cancelled = || {
+                    let what = "the request was cancelled";
+                    Response::error(None, &RpcError::new(ErrorCode::INTERNAL_ERROR, what))
+                };
+                reply(response.unwrap_or_else(cancelled), revision)
+            }),
+        }
     }
 }
 
