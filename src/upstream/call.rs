@@ -113,12 +113,10 @@ impl Call {
         }
         let mut left = until.min(self.deadline) - now;
         if let Some(beat) = self.beat.filter(|_| beats && self.may_beat()) {
-            let due = self.woken.get() + beat;
-            if now >= due {
-                self.woken.set(now);
+            if self.is_beat_due(now) {
                 return Err(Stop::Beat);
             }
-            left = left.min(due - now);
+            left = left.min(self.woken.get() + beat - now);
         }
         let longest = if self.cancel.is_watched() { LOOK_EVERY } else { WAIT_MAX };
         Ok(left.clamp(WAIT_MIN, longest))
@@ -152,9 +150,8 @@ impl Call {
         until
     }
 
-    /// Whether whoever waits for a connection is to be woken now.
-    pub(super) fn is_beat_due(&self) -> bool {
-        let now = Instant::now();
+    /// Whether whoever waits is to be woken now, which is then done.
+    pub(super) fn is_beat_due(&self, now: Instant) -> bool {
         let due = self.beat.is_some_and(|beat| now >= self.woken.get() + beat);
         if due {
             self.woken.set(now);

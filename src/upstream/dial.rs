@@ -117,7 +117,7 @@ fn reach(
 fn finish(fd: &OwnedFd, until: Instant, call: &Call, beat: &mut dyn FnMut()) -> io::Result<()> {
     loop {
         call.look()?;
-        if call.is_beat_due() {
+        if call.is_beat_due(Instant::now()) {
             beat();
         }
         let left = until.saturating_duration_since(Instant::now());
@@ -183,7 +183,7 @@ impl Lookup {
             state =
                 self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             call.check()?;
-            if call.is_beat_due() {
+            if call.is_beat_due(Instant::now()) {
                 drop(state);
                 beat();
                 state = lock(&self.state);

@@ -81,8 +81,8 @@ impl Exchange {
         }
     }
 
-    /// POSTs JSON once, over a connection that no other request uses meanwhile. The answer's body is still to be read;
-    /// `beat` is called as often as the call asks while the upstream is silent.
+    /// POSTs JSON once, over a connection that no other request uses meanwhile. The answer's body is
+    /// still to be read; `beat` is called as often as the call asks while the upstream is silent.
     pub(super) fn post(
         &self,
         path: &str,
