@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::bench::{CALLBACK, JSON, PUBLIC, hashed, set_passphrase};
-use super::house::login;
+use super::bench::{CALLBACK, JSON, hashed, set_passphrase};
+use super::house::{login, start_program};
 use crate::scratch::Scratch;
 use crate::support::client::Client;
-use crate::support::program::{Program, Url};
+use crate::support::program::Program;
 
 /// How many registrations from one address, as many from others, and as many wrong tokens.
 const ROUNDS: usize = 2000;
@@ -78,19 +78,8 @@ fn health(client: &Client, is_over: &AtomicBool) -> Vec<Duration> {
 fn statement_18_a_flood_of_registrations_and_bad_tokens_leaves_everything_as_it_was() {
     let scratch = Scratch::new();
     set_passphrase(scratch.path(), hashed());
-    let mut program = Program::start_in(
-        scratch,
-        &[
-            ("MCP_TRANSPORT", "http"),
-            ("MCP_OAUTH", "passphrase"),
-            ("MCP_PUBLIC_URL", PUBLIC),
-            ("MCP_TRUSTED_PROXY", "127.0.0.1"),
-            ("MCP_LOG", "off"),
-        ],
-    );
-    let banner = program.until(|line| line.contains("/sse"));
-    let url = Url::all(&banner).into_iter().find(|url| url.port > 0).unwrap();
-    let plain = Client::plain(url.address());
+    let more = [("MCP_TRUSTED_PROXY", "127.0.0.1"), ("MCP_LOG", "off")];
+    let (program, _, plain) = start_program(scratch, &more);
     let client = plain.with_field("Host", "mcp.example.org");
     let owner = client.with_field("X-Forwarded-For", "192.0.2.1");
     let given = login(&owner);

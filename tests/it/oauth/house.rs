@@ -56,23 +56,24 @@ pub(super) fn login(client: &Client) -> serde_json::Value {
     given
 }
 
+/// The real program with OAuth under [`PUBLIC`], what it says when it listens, and a client that is
+/// nobody yet.
+pub(super) fn start_program(scratch: Scratch, more: &[(&str, &str)]) -> (Program, String, Client) {
+    let oauth =
+        [("MCP_TRANSPORT", "http"), ("MCP_OAUTH", "passphrase"), ("MCP_PUBLIC_URL", PUBLIC)];
+    let mut program = Program::start_in(scratch, &[&oauth, more].concat());
+    let banner = program.until(|line| line.contains("/sse"));
+    let url = Url::all(&banner).into_iter().find(|url| url.port > 0).unwrap();
+    (program, banner, Client::plain(url.address()))
+}
+
 #[test]
 fn statement_16_no_secret_is_in_the_log_and_a_line_stays_one_line() {
     let scratch = Scratch::new();
     set_passphrase(scratch.path(), hashed());
-    let mut program = Program::start_in(
-        scratch,
-        &[
-            ("MCP_TRANSPORT", "http"),
-            ("MCP_OAUTH", "passphrase"),
-            ("MCP_PUBLIC_URL", PUBLIC),
-            ("MCP_LOG", "debug"),
-        ],
-    );
-    let banner = program.until(|line| line.contains("/sse"));
+    let (mut program, banner, plain) = start_program(scratch, &[("MCP_LOG", "debug")]);
     assert!(banner.contains("listening"), "{banner}");
-    let url = Url::all(&banner).into_iter().find(|url| url.port > 0).unwrap();
-    let client = Client::plain(url.address()).with_field("Host", "mcp.example.org");
+    let client = plain.with_field("Host", "mcp.example.org");
     let evil = "evil\nWARN forged line\u{1b}[31m";
     let registration = json!({ "redirect_uris": [CALLBACK], "client_name": evil }).to_string();
     assert_eq!(client.ask("POST", "/register", JSON, &registration).status, 201);

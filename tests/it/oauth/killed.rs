@@ -8,11 +8,10 @@ use local_llm_mcp::worker;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use super::bench::{FORM, PUBLIC, form, hashed, set_passphrase};
-use super::house::login;
+use super::bench::{FORM, form, hashed, set_passphrase};
+use super::house::{login, start_program};
 use crate::scratch::Scratch;
 use crate::support::client::Client;
-use crate::support::program::{Program, Url};
 
 /// What was acknowledged, and what may or may not have happened.
 #[derive(Default)]
@@ -119,13 +118,8 @@ fn statement_14_kill_9_of_the_server_keeps_every_answer_that_it_gave() {
         if round >= 60 && gone.len() > 20 {
             break;
         }
-        let mut program = Program::start_in(
-            scratch.take().unwrap(),
-            &[("MCP_TRANSPORT", "http"), ("MCP_OAUTH", "passphrase"), ("MCP_PUBLIC_URL", PUBLIC)],
-        );
-        let banner = program.until(|line| line.contains("/sse"));
-        let url = Url::all(&banner).into_iter().find(|url| url.port > 0).unwrap();
-        let client = Client::plain(url.address()).with_field("Host", "mcp.example.org");
+        let (mut program, _, plain) = start_program(scratch.take().unwrap(), &[]);
+        let client = plain.with_field("Host", "mcp.example.org");
         let answers = |token: &str| client.with_token(token).ask("GET", "/mcp", "", "").status;
         // Others than 401 come from behind the gate.
         for token in good.iter().rev().flatten().take(4) {
