@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
         let meta = if told { json!({"progressToken": self.last_id}) } else { json!({}) };
         let params = json!({
             "name": "chat",
-            "arguments": {"model": model, "message": "go on", "max_tokens": 131_072},
+            "arguments": {"model": model, "message": "go on"},
             "_meta": meta,
         });
         let answer = self.request_heard("tools/call", &params, on)?;
