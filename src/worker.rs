@@ -182,9 +182,14 @@ pub struct Pool {
 struct PoolShared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Jobs that run at once, at most.
+    running_max: usize,
     /// Jobs that run or wait, at most.
     jobs_max: usize,
 }
+
+/// A place in a pool for a job that runs on a thread that is there anyway; dropped, it is free again.
+pub struct PoolPlace(Arc<PoolShared>);
 
 #[derive(Default)]
 struct Queue {
@@ -205,6 +210,7 @@ impl Pool {
             shared: Arc::new(PoolShared {
                 queue: Mutex::default(),
                 wake: Condvar::new(),
+                running_max: threads_max,
                 jobs_max,
             }),
             name: name.to_owned(),
@@ -246,6 +252,18 @@ impl Pool {
             Some(Err(error)) => self.start_failed(&error),
             _ => Ok(()),
         }
+    }
+
+    /// A place for a job that the caller runs on another thread, as if it ran here. `None`: all are
+    /// taken, or others wait for one.
+    #[must_use]
+    pub fn enter(&self) -> Option<PoolPlace> {
+        let mut queue = lock(&self.shared.queue);
+        if queue.closed || queue.running + queue.jobs.len() >= self.shared.running_max {
+            return None;
+        }
+        queue.running += 1;
+        Some(PoolPlace(Arc::clone(&self.shared)))
     }
 
     fn start(&self, number: usize) -> io::Result<()> {
@@ -304,17 +322,32 @@ impl PoolShared {
     fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.queue);
         loop {
-            if let Some(waiting) = queue.jobs.pop_front() {
+            if queue.running < self.running_max
+                && let Some(waiting) = queue.jobs.pop_front()
+            {
                 queue.running += 1;
                 return Some(waiting.job);
             }
-            if queue.closed {
+            if queue.closed && queue.jobs.is_empty() {
                 return None;
             }
             queue.idle += 1;
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
             queue.idle -= 1;
         }
+    }
+}
+
+impl Drop for PoolPlace {
+    fn drop(&mut self) {
+        lock(&self.0.queue).running -= 1;
+        self.0.wake.notify_one();
+    }
+}
+
+impl fmt::Debug for PoolPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PoolPlace")
     }
 }
 
@@ -409,6 +442,21 @@ mod tests {
             hear.recv_timeout(Duration::from_secs(10)).unwrap();
         }
         assert_eq!(lock(&pool.workers).len(), 2);
+    }
+
+    #[test]
+    fn a_place_counts_as_a_job_and_whoever_waits_for_it_gets_it() {
+        let pool = Pool::new("test", 1, 1, 128 * 1024);
+        let place = pool.enter().unwrap();
+        assert!(pool.enter().is_none());
+        let (said, hear) = bounded::<()>(4);
+        pool.submit(move || said.send(()).unwrap(), || false).unwrap();
+        assert_eq!(pool.submit(|| {}, || false), Err(PoolFull));
+        assert!(hear.try_recv().is_err());
+        drop(place);
+        hear.recv_timeout(Duration::from_secs(10)).unwrap();
+        pool.close();
+        assert!(pool.enter().is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::http::Carrier;
 use super::reply::Answer;
-use super::stream::{EventSource, Handed};
+use super::stream::{EventSource, Handed, Work};
 use super::{Admitted, Reply};
 
 /// An admitted request that waits for its answer.
@@ -54,14 +54,36 @@ impl Exchange {
         fields: &[(&'static str, &'static str)],
         source: Box<dyn EventSource>,
     ) -> io::Result<()> {
+        self.stream_of(fields, source, None)
+    }
+
+    /// The same with what makes the words of `source`, which the stream's own thread runs, and goes on
+    /// running when the client leaves. Errors: as above, and it was run on this thread, since nobody
+    /// else would end what it began.
+    pub fn stream_of(
+        self,
+        fields: &[(&'static str, &'static str)],
+        source: Box<dyn EventSource>,
+        work: Option<Work>,
+    ) -> io::Result<()> {
         let mut reply = Reply::text(200, "");
         reply.content_type = "text/event-stream";
         for (name, value) in fields {
             reply = reply.with(name, value);
         }
-        let handed = Handed::new(source)?;
-        self.answer(Answer::Stream(reply, handed));
-        Ok(())
+        match Handed::new(source) {
+            Ok(handed) => {
+                self.answer(Answer::Stream(reply, Handed { work, ..handed }));
+                Ok(())
+            }
+            Err(error) => {
+                drop(self);
+                if let Some(work) = work {
+                    work();
+                }
+                Err(error)
+            }
+        }
     }
 
     fn answer(mut self, answer: Answer) {

@@ -15,6 +15,7 @@ use super::error::Refusal;
 use super::gate::{Access, Admission, Policy, admit_head, bearer};
 use super::head::{self, Head, Method};
 use super::http::House;
+use super::minder::Minder;
 use super::reply::{self, Awaiting};
 use super::slot::Slot;
 use super::wire::{Got, Wire};
@@ -34,6 +35,7 @@ pub(super) struct Front {
     pub(super) connections: Arc<Connections>,
     pub(super) bodies: Arc<Budget>,
     pub(super) replies: Arc<Budget>,
+    pub(super) minder: Minder,
     pub(super) exchanges: AtomicU64,
     pub(super) refused: AtomicU64,
 }
@@ -228,6 +230,7 @@ impl Connection {
             &front.house,
             &front.limits,
             &front.replies,
+            &front.minder,
         );
         self.log(
             &admitted.head,

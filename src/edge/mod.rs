@@ -3,6 +3,7 @@
 //! Knows no JSON-RPC and no MCP. The real sockets belong to `front`; tiny_http stands behind it
 //! on a Unix socket and parses only what the front wrote.
 
+mod bind;
 mod body;
 mod budget;
 mod chunked;
@@ -16,6 +17,7 @@ mod head;
 mod http;
 mod inner;
 mod listen;
+mod minder;
 mod pending;
 mod relay;
 mod reply;
@@ -37,6 +39,7 @@ use cors::Grant;
 use slot::Slot;
 use wire::Outside;
 
+pub use bind::{ListenError, bind};
 pub use chunked::Decoder;
 pub use cors::Cors;
 pub use error::{Refusal, reason_phrase};
@@ -44,9 +47,9 @@ pub use exchange::Exchange;
 pub use gate::{Access, Admission, Policy, Route, admit_head};
 pub use head::{FIELDS_MAX, Framing, Head, Method, parse};
 pub use http::WORKERS;
-pub use listen::{Edge, EdgeCounts, ListenError, Listening, bind};
+pub use listen::{Edge, EdgeCounts, Listening};
 pub use site::{RESOURCE_METADATA, Site};
-pub use stream::{Bell, EventSource, Pull};
+pub use stream::{Bell, EventSource, Pull, Work};
 pub use tls::server_config;
 
 /// The limits and waits of this room; each is explained where they are all listed, in `config`.

@@ -3,11 +3,13 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use super::minder::{Minded, Minder};
 use super::reply::{Finished, PIPELINED_BYTES_MAX, Seen, head, left, look, poll_both};
 use super::stream::{Ear, EventSource, Handed, Pull};
 use super::wire::Wire;
@@ -21,37 +23,55 @@ pub(super) fn stream(
     wire: Wire,
     handed: Handed,
     reply: &Reply,
-    admitted: &Admitted,
+    admitted: &Arc<Admitted>,
     limits: &EdgeLimits,
+    minder: &Minder,
 ) -> (Wire, Finished) {
-    let Handed { source, ear } = handed;
+    let Handed { source, ear, work } = handed;
     call_this_thread(&source.name());
     let chunked = !admitted.head.http_1_0;
     // Behind a call's answer the next one comes; a stream that was asked for alone ends with its
     // connection.
     let keep = chunked && admitted.head.keep_alive && admitted.head.method == Method::Post;
-    let watch = Watch { socket: wire.socket(), heartbeat: source.heartbeat() };
+    let (socket, heartbeat) = (wire.socket(), source.heartbeat());
+    let now = Instant::now();
     let relay = Relay {
         wire,
         source,
+        heartbeat,
         chunked,
         // Clients that pool their connections have to know before. The head goes out with the first
         // event, at once.
         unsent: head(reply, None, !chunked, keep),
         keep,
         write_limit: Duration::from_millis(limits.write_ms_max),
-        spoken: Instant::now(),
+        spoken: now,
+        looked: now,
+        watched: true,
         bytes: 0,
         state: State::Open,
     };
     let relay = Arc::new(Mutex::new(Some(relay)));
-    let other = Arc::clone(&relay);
-    // Whoever rings while this thread is at work wakes it instead; see `Bell::ring`.
+    let is_working = Arc::new(AtomicBool::new(work.is_some()));
+    let (other, working) = (Arc::clone(&relay), Arc::clone(&is_working));
     ear.deliver_with(move || {
-        let mut relay = try_lock(&other);
-        relay.as_mut().and_then(|relay| relay.as_mut()).is_some_and(Relay::send_at_once)
+        // Nobody waits for the client under the lock while the stream's own thread is at work, and
+        // that looks after the rest when it has done it; else whoever comes while it sends wakes it.
+        let is_working = working.load(Ordering::Acquire);
+        let mut relay = if is_working { Some(lock(&other)) } else { try_lock(&other) };
+        let relay = relay.as_mut().and_then(|relay| relay.as_mut());
+        relay.is_some_and(Relay::send_at_once) || is_working
     });
-    let ended = watch.run(&relay, &ear, admitted);
+    if let Some(work) = work {
+        if let Some(relay) = lock(&relay).as_mut() {
+            relay.send_at_once();
+        }
+        let minding = minder.mind(Minded::new(&relay, &socket, admitted));
+        work();
+        drop(minding);
+        is_working.store(false, Ordering::Release);
+    }
+    let ended = watch(&relay, &socket, &ear, admitted);
     let last = lock(&relay).take();
     let keep = keep && ended.is_ok();
     if let Err(error) = ended {
@@ -63,59 +83,34 @@ pub(super) fn stream(
     let status = reply.status;
     match last {
         Some(relay) => (relay.wire, Finished { status, bytes: relay.bytes, keep }),
-        None => (Wire::new(watch.socket, None), Finished { status, bytes: 0, keep: false }),
+        None => (Wire::new(socket, None), Finished { status, bytes: 0, keep: false }),
     }
 }
 
-/// What the stream's own thread does: waits for rings, for silence, and for the client to leave.
-struct Watch {
-    socket: Arc<TcpStream>,
-    heartbeat: Duration,
-}
-
-impl Watch {
-    /// Until the source's end (`Ok`), or until the client left (`Err`).
-    fn run(&self, relay: &Mutex<Option<Relay>>, ear: &Ear, admitted: &Admitted) -> io::Result<()> {
-        let mut watched = true;
-        let mut client = PollFlags::empty();
-        let mut looked = Instant::now();
-        // Within a heartbeat of its revocation a stream has ended.
-        let look_every = match admitted.principal {
-            Some(Principal::Home) | None => self.heartbeat,
-            Some(_) => self.heartbeat * 2 / 3,
+/// What the stream's own thread does when it has no work: waits for rings, for silence, and for the
+/// client to leave. Until the source's end (`Ok`), or until the client left (`Err`).
+fn watch(
+    relay: &Mutex<Option<Relay>>,
+    socket: &TcpStream,
+    ear: &Ear,
+    admitted: &Admitted,
+) -> io::Result<()> {
+    let mut client = PollFlags::empty();
+    loop {
+        let (watched, silence) = {
+            let mut relay = lock(relay);
+            let Some(relay) = relay.as_mut() else { return Ok(()) };
+            relay.turn(client, admitted)?;
+            relay.send_waiting()?;
+            if relay.state == State::Ended {
+                return Ok(());
+            }
+            (relay.watched, relay.silence(admitted))
         };
-        loop {
-            let spoken = {
-                let mut relay = lock(relay);
-                let Some(relay) = relay.as_mut() else { return Ok(()) };
-                relay.send_waiting()?;
-                if relay.state == State::Ended {
-                    return relay.end();
-                }
-                if client.contains(PollFlags::IN) {
-                    watched = relay.hear_client(admitted)?;
-                }
-                if relay.spoken.elapsed() >= self.heartbeat {
-                    relay.comment(HEARTBEAT)?;
-                }
-                relay.spoken
-            };
-            if looked.elapsed() >= LOOK_PAUSE {
-                looked = Instant::now();
-                if !admitted.stands() {
-                    log::info!("a stream ends: what let its client in was revoked");
-                    return lock(relay).as_mut().map_or(Ok(()), Relay::end);
-                }
-            }
-            let silence = self.heartbeat.saturating_sub(spoken.elapsed()).min(look_every);
-            let rung;
-            (rung, client) = poll_both(ear, &*self.socket, watched, Some(silence));
-            if rung {
-                ear.hear();
-            }
-            if client.intersects(PollFlags::ERR | PollFlags::HUP) || admitted.gone.is_fired() {
-                return Err(io::ErrorKind::ConnectionReset.into());
-            }
+        let rung;
+        (rung, client) = poll_both(ear, socket, watched, Some(silence));
+        if rung {
+            ear.hear();
         }
     }
 }
@@ -131,37 +126,124 @@ enum State {
 }
 
 /// An event stream on its way. Whoever holds its lock sends, in the order of the source.
-struct Relay {
+pub(super) struct Relay {
     wire: Wire,
     source: Box<dyn EventSource>,
+    heartbeat: Duration,
     chunked: bool,
     /// The connection goes on behind the stream.
     keep: bool,
     /// Framed bytes that the socket has not taken.
     unsent: Vec<u8>,
     write_limit: Duration,
-    /// When something was last sent.
+    /// When the client last took something.
     spoken: Instant,
+    /// When it was last asked whether the client may still be here.
+    looked: Instant,
+    /// Whether the client may have something to say.
+    watched: bool,
     bytes: u64,
     state: State,
 }
 
 impl Relay {
-    /// Sends all that waits, without waiting for the client; `false` when that did not do.
-    fn send_at_once(&mut self) -> bool {
-        while self.state == State::Open && self.unsent.is_empty() && !self.wire.is_behind() {
-            self.gather();
-            if self.unsent.is_empty() {
-                return self.state == State::Open;
+    /// Whether the client may have something to say.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
+    /// What is due without a ring: hears the client, breaks a silence, ends the stream of somebody whose
+    /// token was revoked. Nothing is sent yet. Errors: the client left.
+    fn turn(&mut self, client: PollFlags, admitted: &Admitted) -> io::Result<()> {
+        if self.state != State::Open {
+            return Ok(());
+        }
+        if client.intersects(PollFlags::ERR | PollFlags::HUP) || admitted.gone.is_fired() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if client.contains(PollFlags::IN) {
+            self.watched = self.hear_client(admitted)?;
+        }
+        if self.spoken.elapsed() >= self.heartbeat && !self.is_behind() {
+            self.frame(HEARTBEAT);
+        }
+        if self.looked.elapsed() >= LOOK_PAUSE {
+            self.looked = Instant::now();
+            if !admitted.stands() {
+                log::info!("a stream ends: what let its client in was revoked");
+                self.close();
             }
-            self.spoken = Instant::now();
-            match self.wire.write_now(&self.unsent) {
-                Ok(taken) if taken == self.unsent.len() => self.unsent = Vec::new(),
-                Ok(taken) => drop(self.unsent.drain(..taken)),
+        }
+        Ok(())
+    }
+
+    /// The same for whoever must not wait, with what can be sent at once; says whether the client is to
+    /// take more. Errors: the client left, or does not read.
+    pub(super) fn mind(&mut self, client: PollFlags, admitted: &Admitted) -> io::Result<bool> {
+        let mut minded = self.turn(client, admitted);
+        if minded.is_ok() {
+            self.send_at_once();
+            if self.state == State::Broken {
+                minded = Err(io::ErrorKind::ConnectionReset.into());
+            } else if self.is_behind() && self.spoken.elapsed() >= self.write_limit {
+                minded = Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        if minded.is_err() {
+            self.state = State::Broken;
+        }
+        minded.map(|()| self.is_behind())
+    }
+
+    /// How long nothing need be done without a ring.
+    fn silence(&self, admitted: &Admitted) -> Duration {
+        // Within a heartbeat of its revocation a stream has ended.
+        let look_every = match admitted.principal {
+            Some(Principal::Home) | None => self.heartbeat,
+            Some(_) => self.heartbeat * 2 / 3,
+        };
+        self.heartbeat.saturating_sub(self.spoken.elapsed()).min(look_every)
+    }
+
+    /// Whether the client has not taken all that was framed.
+    fn is_behind(&self) -> bool {
+        !self.unsent.is_empty() || self.wire.is_behind()
+    }
+
+    /// Sends all that waits, without waiting for the client; `false` when something is left to do for
+    /// the stream's own thread.
+    fn send_at_once(&mut self) -> bool {
+        while self.state != State::Broken {
+            if self.unsent.is_empty() && self.state == State::Open {
+                self.gather();
+            }
+            if !self.is_behind() {
+                break;
+            }
+            match self.write_at_once() {
+                Ok(true) => self.spoken = Instant::now(),
+                Ok(false) => return false,
                 Err(_) => self.state = State::Broken,
             }
         }
-        false
+        self.state == State::Open
+    }
+
+    /// Says whether the client took anything.
+    fn write_at_once(&mut self) -> io::Result<bool> {
+        if self.wire.is_behind() {
+            return match self.wire.flush(Instant::now()) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+                flushed => flushed.map(|()| true),
+            };
+        }
+        let taken = self.wire.write_now(&self.unsent)?;
+        if taken == self.unsent.len() {
+            self.unsent = Vec::new();
+        } else {
+            self.unsent.drain(..taken);
+        }
+        Ok(taken > 0)
     }
 
     /// Sends all that waits, for as long as the client may take.
@@ -196,7 +278,9 @@ impl Relay {
         }
     }
 
-    /// Nothing comes behind what waits now but the last chunk, which whoever sends the rest sends.
+    /// Ends the stream, whatever its source still has: nothing comes behind what waits now but the last
+    /// chunk, and that not in the middle of another one, where the next reply on the connection begins.
+    /// Whoever sends the rest sends it.
     fn close(&mut self) {
         if self.state == State::Open {
             self.state = State::Ended;
@@ -221,18 +305,6 @@ impl Relay {
         }
     }
 
-    fn comment(&mut self, comment: &[u8]) -> io::Result<()> {
-        self.frame(comment);
-        self.send_waiting()
-    }
-
-    /// Ends the stream, whatever its source still has: nobody sends anything behind the last chunk,
-    /// nor that in the middle of another one, where the next reply on the connection begins.
-    fn end(&mut self) -> io::Result<()> {
-        self.close();
-        self.send_waiting()
-    }
-
     /// Reads what the client sent; says whether it is still to be watched.
     fn hear_client(&mut self, admitted: &Admitted) -> io::Result<bool> {
         match look(&mut self.wire) {
@@ -248,7 +320,10 @@ impl Relay {
             }
             // A plain client sent FIN: if it is gone altogether it answers the next bytes with a
             // reset, and a comment is the smallest thing to ask with.
-            Seen::HalfClosed => self.comment(PROBE).map(|()| false),
+            Seen::HalfClosed => {
+                self.frame(PROBE);
+                Ok(false)
+            }
             Seen::Left => Err(io::ErrorKind::ConnectionReset.into()),
         }
     }
@@ -258,7 +333,8 @@ impl Relay {
     }
 }
 
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+/// Takes a lock that nobody has.
+pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Some(guard),
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -328,7 +404,10 @@ mod tests {
             keep: true,
             unsent: Vec::new(),
             write_limit: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(15),
             spoken: Instant::now(),
+            looked: Instant::now(),
+            watched: true,
             bytes: 0,
             state: State::Open,
         };
@@ -339,7 +418,8 @@ mod tests {
             client.read_to_end(&mut all).map(|_| all)
         })
         .unwrap();
-        relay.end().unwrap();
+        relay.close();
+        relay.send_waiting().unwrap();
         relay.send_at_once();
         drop(relay);
         let all = reading.join().unwrap().unwrap();

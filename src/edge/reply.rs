@@ -14,6 +14,7 @@ use super::error::{Refusal, reason_phrase};
 use super::head::{Head, Method};
 use super::http::House;
 use super::inner::Inner;
+use super::minder::Minder;
 use super::relay;
 use super::slot::Found;
 use super::stream::Handed;
@@ -59,10 +60,11 @@ pub(super) enum Awaiting {
 pub(super) fn bring(
     wire: &mut Wire,
     awaiting: Awaiting,
-    admitted: &Admitted,
+    admitted: &Arc<Admitted>,
     house: &House,
     limits: &EdgeLimits,
     budget: &Arc<Budget>,
+    minder: &Minder,
 ) -> Finished {
     let request = &admitted.head;
     let mut keep = request.keep_alive;
@@ -99,7 +101,7 @@ pub(super) fn bring(
             // The stream owns the client's end until it is over.
             let own = std::mem::replace(wire, Wire::new(wire.socket(), None));
             let finished;
-            (*wire, finished) = relay::stream(own, handed, &reply, admitted, limits);
+            (*wire, finished) = relay::stream(own, handed, &reply, admitted, limits, minder);
             return finished;
         }
         Some(Answer::Whole(reply) | Answer::Stream(reply, _)) => reply,

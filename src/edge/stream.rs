@@ -74,10 +74,15 @@ impl fmt::Debug for Bell {
     }
 }
 
-/// A stream that the house has handed over: its source, and the ear for its bell.
+/// What makes the words that a stream brings, to be run once on the stream's own thread.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// A stream that the house has handed over: its source, the ear for its bell, and what makes its
+/// words, where that is not done elsewhere.
 pub(super) struct Handed {
     pub(super) source: Box<dyn EventSource>,
     pub(super) ear: Ear,
+    pub(super) work: Option<Work>,
 }
 
 /// The end of a bell at which it is heard.
@@ -92,7 +97,7 @@ impl Handed {
             deliver: OnceLock::new(),
         });
         source.begin(Bell(Arc::clone(&rope)));
-        Ok(Self { source, ear: Ear(rope) })
+        Ok(Self { source, ear: Ear(rope), work: None })
     }
 }
 

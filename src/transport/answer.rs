@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use super::event_stream::{EVENT_STREAM_FIELDS, EventId, FIRST_COMMENT, Framing, prime};
 use super::house::House;
+use super::lanes::Taker;
 use crate::cancel::Cancel;
-use crate::edge::{Bell, EventSource, Exchange, Pull, Reply};
-use crate::mcp::{ErrorCode, InputRequest, Peer, Response, Revision, RpcError};
+use crate::edge::{Bell, EventSource, Exchange, Pull, Reply, Work};
+use crate::mcp::{ErrorCode, InputRequest, Lane, Peer, Response, Revision, RpcError};
 use crate::session::{Heard, Kept, KeptSessions, Outbox, Replay, ReplayReader, Sent};
-use crate::worker::lock;
+use crate::worker::{PoolFull, lock};
 
 /// What a client takes (`Accept`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +87,38 @@ impl Answer {
         Self::new(Arc::clone(house), exchange, accepts, session()).finish(Some(response), revision);
     }
 
+    /// Has a call run that answers by this: a slow one as a stream, on its client's own thread where
+    /// that took it and there is a place, else on its lane. Errors: all places of the lane are taken.
+    pub(super) fn run(
+        &self,
+        lane: Lane,
+        taker: Taker,
+        cancel: &Cancel,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), PoolFull> {
+        let lanes = &self.house.lanes;
+        let place = self.accepts.stream.then(|| lanes.on_stream(lane, taker)).flatten();
+        if let Some(place) = place {
+            let work = move || {
+                run();
+                drop(place);
+            };
+            self.open(Some(Box::new(work)));
+            return Ok(());
+        }
+        if lane == Lane::Slow || !self.accepts.json {
+            self.stream();
+        }
+        lanes.submit(lane, taker, cancel, run)
+    }
+
     /// Answers as a stream from here on, if the client takes one.
     pub(super) fn stream(&self) -> bool {
-        if self.sink.get().is_some() {
-            return true;
-        }
-        if !self.accepts.stream {
-            return false;
-        }
+        self.sink.get().is_some() || (self.accepts.stream && self.open(None))
+    }
+
+    /// Opens the stream, which nothing has done yet, for what `work` brings.
+    fn open(&self, work: Option<Work>) -> bool {
         let mut place = lock(&self.exchange);
         let Some(exchange) = place.take() else { return self.sink.get().is_some() };
         let heartbeat = self.house.heartbeat();
@@ -109,10 +134,12 @@ impl Answer {
                 (Sink::Once(outbox), Box::new(OnceSource::new(sent, heartbeat)))
             }
         };
-        if let Err(error) = exchange.stream(EVENT_STREAM_FIELDS, source) {
+        // Before the stream's thread begins, which may be at work at once.
+        drop(self.sink.set(sink));
+        drop(place);
+        if let Err(error) = exchange.stream_of(EVENT_STREAM_FIELDS, source, work) {
             log::error!("a reply has no stream: {error}");
         }
-        drop(self.sink.set(sink));
         true
     }
 

@@ -1,6 +1,8 @@
-//! Where calls run, so that generations never delay a listing: slow ones on a bounded pool of their
-//! own, quick ones on the very thread that took them while not too many do, else on a second pool.
-//! Measured, the hand-over to another thread costs more than the rest of a quick call.
+//! Where calls run, so that generations never delay a listing: slow ones on the thread of the client's
+//! stream, which has nothing else to do, else on a pool of their own, so many at once of both; quick
+//! ones on the very thread that took them while not too many do, else on a second pool. Measured, the
+//! hand-over to another thread costs more than the rest of a quick call, and a third of what a short
+//! chat is longer than the model.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -9,7 +11,7 @@ use serde_json::json;
 use crate::cancel::Cancel;
 use crate::edge::Exchange;
 use crate::mcp::{CallToolResult, Content, Lane};
-use crate::worker::{Pool, PoolFull};
+use crate::worker::{Pool, PoolFull, PoolPlace};
 
 /// The limits of the lanes; explained where all are listed, in `config`.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +120,15 @@ impl Lanes {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         submitted
+    }
+
+    /// A place for a slow call on the thread of its client's stream. `None`: its taker is a worker,
+    /// or all places are taken; [`Self::submit`] may still have one to wait at.
+    pub(super) fn on_stream(&self, lane: Lane, taker: Taker) -> Option<PoolPlace> {
+        let fits = lane == Lane::Slow && taker == Taker::Client;
+        let place = fits.then(|| self.slow.enter()).flatten()?;
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Some(place)
     }
 
     /// Takes no more calls and joins the threads of both lanes.

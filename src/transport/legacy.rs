@@ -298,9 +298,6 @@ impl Legacy {
         let session = self.in_session(Arc::clone(kept));
         let taker = Taker::of(&exchange);
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, Some(session));
-        if lane == Lane::Slow || !accepts.json {
-            answer.stream();
-        }
         let fired = match parts.as_slice() {
             [Part::Call(_, cancel)] => cancel.clone(),
             _ => Cancel::new(),
@@ -318,7 +315,7 @@ impl Legacy {
             };
             own.respond(&running, &own_kept, &answering, batch, respond);
         };
-        if self.house.lanes.submit(lane, taker, &fired, run).is_err() {
+        if answer.run(lane, taker, &fired, run).is_err() {
             let busy = |call: &Call, _: &Cancel| {
                 kept.talk.in_flight.leave(&call.id);
                 Some(House::busy(call, kept.revision))

@@ -139,18 +139,17 @@ impl Streamable {
         let leaves = admitted.gone.hook(move || {
             leaving.fire(Reason::ClientLeft);
         });
-        // On its own thread nobody else sees it leave.
-        let client = Arc::downgrade(&admitted);
-        cancel.watch_with(move || {
-            if let Some(client) = client.upgrade() {
-                client.look();
-            }
-        });
+        if call.lane == Lane::Quick {
+            // On its own thread nobody else sees it leave.
+            let client = Arc::downgrade(&admitted);
+            cancel.watch_with(move || {
+                if let Some(client) = client.upgrade() {
+                    client.look();
+                }
+            });
+        }
         let taker = Taker::of(&exchange);
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, None);
-        if call.lane == Lane::Slow {
-            answer.stream();
-        }
         let call = Arc::<Call>::from(call);
         let (own, running, fired) = (Arc::clone(self), Arc::clone(&call), cancel.clone());
         let (answering, left) = (Arc::clone(&answer), number.clone());
@@ -168,7 +167,7 @@ impl Streamable {
             });
             answering.finish(response, Revision::MODERN);
         };
-        if self.house.lanes.submit(call.lane, taker, &fired, run).is_err() {
+        if answer.run(call.lane, taker, &fired, run).is_err() {
             self.running.leave(&number);
             answer.finish(Some(House::busy(&call, Revision::MODERN)), Revision::MODERN);
         }
