@@ -41,9 +41,11 @@
 //!    On `/mcp` `transport::era` tells from body and headers whether a request stands alone or
 //!    belongs to a session; a reply is JSON, or a stream when something comes before the result.
 //! 5. [`mcp`] says what a message is: a reply at once, a call, a cancel, or nothing. Quick calls
-//!    run on the thread that took them while not too many do; what generates, and what is left
-//!    over, goes to a bounded pool ([`transport::Lanes`]). A quick call that waits for its model
-//!    server looks after its client itself ([`cancel::Cancel::look`]).
+//!    run on the thread that took them while not too many do; what generates runs on the thread of
+//!    the stream that answers, where `/mcp` has one, and so many at once as [`transport::Lanes`] has
+//!    places for; what is left over goes to a bounded pool. A quick call that waits for its model
+//!    server looks after its client itself ([`cancel::Cancel::look`]); while a stream's thread is at
+//!    work, `edge::minder` looks after the stream.
 //! 6. A tool asks the [`upstream`] and returns a result; a failure is a result too. The reply and
 //!    all progress go into the session's outbox, which is bounded and never blocks the one who
 //!    sends.

@@ -87,7 +87,7 @@ impl Edge {
             ),
             bodies: Budget::new(limits.bodies_bytes_max),
             replies: Budget::new(limits.replies_bytes_max),
-            minder: Minder::default(),
+            minder: Minder::new(MINDED_EVERY),
             exchanges: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
@@ -311,6 +311,9 @@ fn failed(peer: SocketAddr, error: &io::Error, said: &AtomicU64) {
     }
 }
 
+/// How often the streams are looked at whose threads are at work: the latest at which a client that
+/// leaves at once is noticed.
+const MINDED_EVERY: Duration = Duration::from_millis(250);
 /// How long to wait for a connection to leave when all places are taken.
 const ROOM_WAIT: Duration = Duration::from_millis(500);
 /// How long to wait after an accept error whose cause is unknown.

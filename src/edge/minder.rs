@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
@@ -20,24 +20,38 @@ use super::wire::wait;
 use crate::worker::{Worker, lock};
 
 /// The one who looks after them. Its thread is there from the first stream on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Minder {
     shared: Arc<Shared>,
     worker: Mutex<Option<Worker>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    look_every: Duration,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    minded: Vec<Arc<Minded>>,
-    /// The thread looks by itself every [`LOOK_EVERY`]; else it has to be woken.
+    minded: Vec<Arc<dyn Mindable>>,
+    /// The thread looks by itself; else it has to be woken.
     is_awake: bool,
     closed: bool,
+}
+
+/// What can be looked after.
+pub(super) trait Mindable: fmt::Debug + Send + Sync {
+    /// Whose events are waited for.
+    fn socket(&self) -> &TcpStream;
+
+    /// Which of them; a hang-up is one always.
+    fn wanted(&self) -> PollFlags;
+
+    /// Does what is to be done, without waiting, as often as a look is due and when events were seen;
+    /// says whether there will be more to do.
+    fn look(&self, seen: PollFlags) -> bool;
 }
 
 /// A stream that is looked after.
@@ -55,14 +69,19 @@ pub(super) struct Minded {
 #[derive(Debug)]
 pub(super) struct Minding {
     shared: Arc<Shared>,
-    minded: Arc<Minded>,
+    minded: Arc<dyn Mindable>,
 }
 
 impl Minder {
-    /// Looks after a stream until the guard is dropped: within [`LOOK_EVERY`] after it began, and at
-    /// once from then on. Nobody may wait for the client under the relay's lock meanwhile.
-    pub(super) fn mind(&self, minded: Minded) -> Minding {
-        let minded = Arc::new(minded);
+    /// Its thread looks at each this often, and for new ones.
+    pub(super) fn new(look_every: Duration) -> Self {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Self { shared: Arc::new(Shared { look_every, state, changed }), worker: Mutex::default() }
+    }
+
+    /// Looks after a stream until the guard is dropped: at its client's events at once, but in the
+    /// time of the first look, and without events as often as looks are due.
+    pub(super) fn mind(&self, minded: Arc<dyn Mindable>) -> Minding {
         let is_awake = {
             let mut state = lock(&self.shared.state);
             state.minded.push(Arc::clone(&minded));
@@ -111,10 +130,10 @@ impl Shared {
     fn run(&self) {
         while let Some(all) = self.next() {
             let mut fds: Vec<_> =
-                all.iter().map(|minded| PollFd::new(&*minded.socket, minded.flags())).collect();
-            if wait(&mut fds, Some(LOOK_EVERY)).is_err() {
-                // Short of memory; the clients are looked at all the same, a little later.
-                self.pause();
+                all.iter().map(|minded| PollFd::new(minded.socket(), minded.wanted())).collect();
+            if wait(&mut fds, Some(self.look_every)).is_err() {
+                // Short of memory; all are looked at all the same, a little later.
+                drop(self.pause(lock(&self.state)));
             }
             let seen: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
             for (minded, seen) in all.iter().zip(seen) {
@@ -127,17 +146,13 @@ impl Shared {
 
     /// The streams to look after, when there are any; nothing at the end. A house in which one call
     /// follows another wakes nobody for each.
-    fn next(&self) -> Option<Vec<Arc<Minded>>> {
+    fn next(&self) -> Option<Vec<Arc<dyn Mindable>>> {
         let mut state = lock(&self.state);
         for _ in 0..LOOKS_BEFORE_SLEEP {
             if state.closed || !state.minded.is_empty() {
                 break;
             }
-            state = self
-                .changed
-                .wait_timeout(state, LOOK_EVERY)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.pause(state);
         }
         while !state.closed && state.minded.is_empty() {
             state.is_awake = false;
@@ -146,39 +161,45 @@ impl Shared {
         (!state.closed).then(|| state.minded.clone())
     }
 
-    fn pause(&self) {
-        let state = lock(&self.state);
-        drop(self.changed.wait_timeout(state, LOOK_EVERY));
+    fn pause<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let waited = self.changed.wait_timeout(state, self.look_every);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn forget(&self, minded: &Arc<Minded>) {
+    fn forget(&self, minded: &Arc<dyn Mindable>) {
         lock(&self.state).minded.retain(|other| !Arc::ptr_eq(other, minded));
     }
 }
 
 impl Minded {
+    /// Nobody may wait for the client under the relay's lock while it is looked after.
     pub(super) fn new(
         relay: &Arc<Mutex<Option<Relay>>>,
         socket: &Arc<TcpStream>,
         admitted: &Arc<Admitted>,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             relay: Arc::clone(relay),
             socket: Arc::clone(socket),
             admitted: Arc::clone(admitted),
             watched: AtomicBool::new(true),
             behind: AtomicBool::new(false),
-        }
+        })
+    }
+}
+
+impl Mindable for Minded {
+    fn socket(&self) -> &TcpStream {
+        &self.socket
     }
 
-    fn flags(&self) -> PollFlags {
+    fn wanted(&self) -> PollFlags {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, self.watched.load(Ordering::Relaxed));
         flags.set(PollFlags::OUT, self.behind.load(Ordering::Relaxed));
         flags
     }
 
-    /// Does what is to be done without waiting; says whether there will be more to do.
     fn look(&self, seen: PollFlags) -> bool {
         // Who holds the lock sends, or takes the stream back.
         let Some(mut relay) = try_lock(&self.relay) else { return true };
@@ -209,8 +230,89 @@ impl Drop for Minding {
     }
 }
 
-/// How often each stream is looked at while nothing wakes the thread.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked for streams after the last one, before the thread sleeps until one comes.
 const LOOKS_BEFORE_SLEEP: u32 = 4;
 const STACK_BYTES: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{Receiver, Sender, bounded};
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    /// Tells of every look, and has nothing more to do when its client has gone.
+    #[derive(Debug)]
+    struct Told(TcpStream, Sender<PollFlags>);
+
+    impl Mindable for Told {
+        fn socket(&self) -> &TcpStream {
+            &self.0
+        }
+
+        fn wanted(&self) -> PollFlags {
+            PollFlags::empty()
+        }
+
+        fn look(&self, seen: PollFlags) -> bool {
+            // Nobody counts more than there is room for.
+            self.1.try_send(seen).unwrap_or_default();
+            !seen.contains(PollFlags::HUP)
+        }
+    }
+
+    fn minded() -> (Arc<Told>, TcpStream, Receiver<PollFlags>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (sender, looks) = bounded(4);
+        (Arc::new(Told(listener.accept().unwrap().0, sender)), client, looks)
+    }
+
+    fn until(what: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !what() {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_looks_at_all_now_and_then_and_at_once_when_a_client_goes() {
+        let often = Minder::new(Duration::from_millis(1));
+        let (told, _client, looks) = minded();
+        let minding = often.mind(told);
+        for _ in 0..3 {
+            assert_eq!(looks.recv_timeout(Duration::from_secs(10)), Ok(PollFlags::empty()));
+        }
+        drop(minding);
+        often.close();
+        while looks.try_recv().is_ok() {}
+        assert!(looks.recv().is_err(), "what is not minded any more is let go");
+
+        let seldom = Minder::new(Duration::from_secs(3600));
+        let (told, client, looks) = minded();
+        let _minding = seldom.mind(told);
+        // Closed in both directions, as by a program that ended.
+        client.shutdown(std::net::Shutdown::Both).unwrap();
+        drop(client);
+        // The other end says nothing more either, which makes it a hang-up.
+        let state = Arc::clone(&seldom.shared);
+        let other_end = Arc::clone(&lock(&state.state).minded[0]);
+        other_end.socket().shutdown(std::net::Shutdown::Both).unwrap();
+        let seen = looks.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(seen.contains(PollFlags::HUP));
+        until(|| lock(&state.state).minded.is_empty());
+    }
+
+    #[test]
+    fn it_sleeps_when_there_is_nothing_and_wakes_for_what_comes() {
+        let minder = Minder::new(Duration::from_millis(1));
+        for _ in 0..3 {
+            let (told, _client, looks) = minded();
+            let minding = minder.mind(told);
+            assert_eq!(looks.recv_timeout(Duration::from_secs(10)), Ok(PollFlags::empty()));
+            drop(minding);
+            until(|| !lock(&minder.shared.state).is_awake);
+        }
+    }
+}

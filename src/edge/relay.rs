@@ -153,7 +153,7 @@ impl Relay {
     }
 
     /// What is due without a ring: hears the client, breaks a silence, ends the stream of somebody whose
-    /// token was revoked. Nothing is sent yet. Errors: the client left.
+    /// token was revoked, who counts as gone. Nothing is sent yet. Errors: the client left.
     fn turn(&mut self, client: PollFlags, admitted: &Admitted) -> io::Result<()> {
         if self.state != State::Open {
             return Ok(());
@@ -172,6 +172,7 @@ impl Relay {
             if !admitted.stands() {
                 log::info!("a stream ends: what let its client in was revoked");
                 self.close();
+                admitted.gone.fire(Reason::ClientLeft);
             }
         }
         Ok(())
@@ -180,19 +181,25 @@ impl Relay {
     /// The same for whoever must not wait, with what can be sent at once; says whether the client is to
     /// take more. Errors: the client left, or does not read.
     pub(super) fn mind(&mut self, client: PollFlags, admitted: &Admitted) -> io::Result<bool> {
-        let mut minded = self.turn(client, admitted);
-        if minded.is_ok() {
-            self.send_at_once();
-            if self.state == State::Broken {
-                minded = Err(io::ErrorKind::ConnectionReset.into());
-            } else if self.is_behind() && self.spoken.elapsed() >= self.write_limit {
-                minded = Err(io::ErrorKind::TimedOut.into());
-            }
-        }
-        if minded.is_err() {
+        if let Err(error) = self.turn(client, admitted) {
             self.state = State::Broken;
+            return Err(error);
         }
-        minded.map(|()| self.is_behind())
+        self.go_on()
+    }
+
+    /// Sends what can be sent at once; says whether the client is to take more. Errors: it does not.
+    fn go_on(&mut self) -> io::Result<bool> {
+        self.send_at_once();
+        let is_behind = self.is_behind();
+        match self.state {
+            State::Broken => Err(io::ErrorKind::ConnectionReset.into()),
+            _ if is_behind && self.spoken.elapsed() >= self.write_limit => {
+                self.state = State::Broken;
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            _ => Ok(is_behind),
+        }
     }
 
     /// How long nothing need be done without a ring.
@@ -391,26 +398,43 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_stream_that_ends_before_its_source_ends_behind_a_whole_chunk_and_for_good() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, _) = listener.accept().unwrap();
+    fn endless(server: TcpStream) -> Relay {
         server.set_nonblocking(true).unwrap();
-        let mut relay = Relay {
+        Relay {
             wire: Wire::new(Arc::new(server), None),
             source: Box::new(Endless),
+            heartbeat: Duration::from_secs(15),
             chunked: true,
             keep: true,
             unsent: Vec::new(),
             write_limit: Duration::from_secs(10),
-            heartbeat: Duration::from_secs(15),
             spoken: Instant::now(),
             looked: Instant::now(),
             watched: true,
             bytes: 0,
             state: State::Open,
-        };
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_given_up_at_the_limit_without_waiting_for_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut relay = endless(listener.accept().unwrap().0);
+        assert!(relay.go_on().unwrap(), "it has not taken all");
+        relay.write_limit = Duration::ZERO;
+        assert_eq!(relay.go_on().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(relay.state, State::Broken);
+        assert!(!relay.send_at_once(), "nothing is sent behind the end");
+        drop(client);
+    }
+
+    #[test]
+    fn a_stream_that_ends_before_its_source_ends_behind_a_whole_chunk_and_for_good() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let mut relay = endless(server);
         assert!(!relay.send_at_once(), "a source without end never has nothing left");
         assert!(!relay.unsent.is_empty(), "the socket took a part of a chunk");
         let reading = start("reading", 512 * 1024, move || {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail here")]
 
+use local_llm_mcp::auth::Store;
 use serde_json::{Value, json};
 
 use crate::scratch::eventually;
@@ -220,6 +221,32 @@ fn a_closed_stream_stops_a_call_that_stands_alone() {
             upstream_is_left(&house, times);
         }
     }
+}
+
+#[test]
+fn a_revoked_token_ends_the_stream_of_its_call_and_in_2026_07_28_the_call() {
+    let plan = Plan::new().stalling();
+    let store = Store::new(plan.scratch.path());
+    let tokens = ["laptop", "desk"].map(|name| store.add(name, 0).unwrap());
+    let house = plan.start();
+    let [laptop, desk] = tokens.map(|token| house.client().with_token(&token));
+    let (fields, body) = modern("tools/call", &chat());
+    let mut stream = laptop.stream("POST", "/mcp", &fields, &body);
+    assert!(stream.message().is_some());
+    upstream_has_it(&house);
+    store.revoke("laptop").unwrap();
+    assert_eq!(stream.end(), End::Orderly);
+    upstream_is_left(&house, 1);
+
+    let talk = Talk::open(&desk, "2025-06-18");
+    let mut stream = talk.stream(&request(1, "tools/call", &chat()));
+    assert!(stream.message().is_some());
+    upstream_has_it(&house);
+    store.revoke("desk").unwrap();
+    assert_eq!(stream.end(), End::Orderly);
+    let has_it =
+        house.stand_in().wait_for(|counts| (counts.stalled, counts.aborted) == (1, 1), SOON);
+    assert!(has_it, "a session's call goes on");
 }
 
 #[test]
