@@ -58,11 +58,11 @@ pub struct Limits {
     /// Silence on an event stream until a comment line is sent: proxies and clients give up
     /// after 30 to 60 s.
     pub heartbeat_ms: u64,
-    /// Threads for calls that generate, load or download, beyond the places of the model servers'
+    /// Places for calls that generate, load or download, beyond those of the model servers'
     /// own queues (`concurrency` and `queue` of each): for loads and downloads, which take none,
     /// and for those who are told that a queue is full.
     pub calls_spare_max: usize,
-    /// Such calls waiting for a thread: more than a burst is a storm.
+    /// Such calls waiting for a place: more than a burst is a storm.
     pub calls_waiting_max: usize,
     /// All other calls, which wait on the upstream only shortly, on the threads of the clients
     /// that make them: more at once would only wait on each other there.

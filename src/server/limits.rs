@@ -61,7 +61,7 @@ pub(super) fn conversation_limits(limits: &Limits) -> ConversationLimits {
     }
 }
 
-/// `places` of the queues of all upstreams: each has a thread, so that their queues say who waits.
+/// `places` of the queues of all upstreams: each has one, so that their queues say who waits.
 pub(super) fn lane_limits(limits: &Limits, places: usize) -> LaneLimits {
     LaneLimits {
         calls_running_max: (places + limits.calls_spare_max).max(1),
