@@ -340,8 +340,14 @@ impl PoolShared {
 
 impl Drop for PoolPlace {
     fn drop(&mut self) {
-        lock(&self.0.queue).running -= 1;
-        self.0.wake.notify_one();
+        let is_awaited = {
+            let mut queue = lock(&self.0.queue);
+            queue.running -= 1;
+            queue.closed || !queue.jobs.is_empty()
+        };
+        if is_awaited {
+            self.0.wake.notify_one();
+        }
     }
 }
 
@@ -455,7 +461,18 @@ mod tests {
         assert!(hear.try_recv().is_err());
         drop(place);
         hear.recv_timeout(Duration::from_secs(10)).unwrap();
-        pool.close();
+        // The end waits for a job that waits for a place.
+        let mut place = None;
+        while place.is_none() {
+            place = pool.enter();
+        }
+        let (said, hear) = bounded::<()>(4);
+        pool.submit(move || said.send(()).unwrap(), || false).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| pool.close());
+            drop(place);
+        });
+        hear.try_recv().unwrap();
         assert!(pool.enter().is_none());
     }
 

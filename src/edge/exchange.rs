@@ -54,18 +54,17 @@ impl Exchange {
         fields: &[(&'static str, &'static str)],
         source: Box<dyn EventSource>,
     ) -> io::Result<()> {
-        self.stream_of(fields, source, None)
+        self.stream_of(fields, source, None).map_err(|(error, _work)| error)
     }
 
     /// The same with what makes the words of `source`, which the stream's own thread runs, and goes on
-    /// running when the client leaves. Errors: as above, and it was run on this thread, since nobody
-    /// else would end what it began.
+    /// running when the client leaves. Errors: as above, with the work, which has not been run.
     pub fn stream_of(
         self,
         fields: &[(&'static str, &'static str)],
         source: Box<dyn EventSource>,
         work: Option<Work>,
-    ) -> io::Result<()> {
+    ) -> Result<(), (io::Error, Option<Work>)> {
         let mut reply = Reply::text(200, "");
         reply.content_type = "text/event-stream";
         for (name, value) in fields {
@@ -76,13 +75,7 @@ impl Exchange {
                 self.answer(Answer::Stream(reply, Handed { work, ..handed }));
                 Ok(())
             }
-            Err(error) => {
-                drop(self);
-                if let Some(work) = work {
-                    work();
-                }
-                Err(error)
-            }
+            Err(error) => Err((error, work)),
         }
     }
 

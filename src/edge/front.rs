@@ -16,7 +16,7 @@ use super::gate::{Access, Admission, Policy, admit_head, bearer};
 use super::head::{self, Head, Method};
 use super::http::House;
 use super::minder::Minder;
-use super::reply::{self, Awaiting};
+use super::reply::{self, Awaiting, Finished};
 use super::slot::Slot;
 use super::wire::{Got, Wire};
 use super::{Admitted, EdgeLimits, Reply};
@@ -232,13 +232,7 @@ impl Connection {
             &front.replies,
             &front.minder,
         );
-        self.log(
-            &admitted.head,
-            admitted.principal.as_ref(),
-            finished.status,
-            finished.bytes,
-            begun,
-        );
+        self.log(&admitted.head, admitted.principal.as_ref(), &finished, begun);
         finished.keep
     }
 
@@ -293,8 +287,9 @@ impl Connection {
         Grant::preflight(head, &self.front.policy, route, &mut reply);
         let keep = head.keep_alive && body::skip(&mut self.wire, head.framing);
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &self.front.limits);
-        self.log(head, None, reply.status, 0, begun);
-        keep && sent.is_ok()
+        let finished = Finished::after(&sent, reply.status, 0, keep);
+        self.log(head, None, &finished, begun);
+        finished.keep
     }
 
     /// Whoever tries tokens is told to wait after a while; real clients that were revoked ask again
@@ -323,16 +318,16 @@ impl Connection {
         }
         let bytes = reply.body.len() as u64;
         let sent = reply::send(&mut self.wire, &reply, Some(head), keep, &limits);
-        self.log(head, None, refusal.status(), bytes, begun);
-        keep && sent.is_ok()
+        let finished = Finished::after(&sent, refusal.status(), bytes, keep);
+        self.log(head, None, &finished, begun);
+        finished.keep
     }
 
     fn log(
         &self,
         head: &Head,
         principal: Option<&crate::auth::Principal>,
-        status: u16,
-        bytes: u64,
+        finished: &Finished,
         begun: Instant,
     ) {
         AccessLine {
@@ -340,8 +335,9 @@ impl Connection {
             principal: principal.map(|principal| principal as &dyn std::fmt::Display),
             method: head.method.as_str(),
             path: &head.path,
-            status,
-            bytes,
+            status: finished.status,
+            left: finished.left,
+            bytes: finished.bytes,
             elapsed: begun.elapsed(),
             tls: self.wire.is_tls(),
         }

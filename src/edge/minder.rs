@@ -6,7 +6,8 @@
 //! which is gone before anybody has to look.
 
 use std::fmt;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,9 +15,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 
 use super::Admitted;
-use super::relay::{Relay, try_lock};
+use super::relay::{Due, Relay, try_lock};
 use super::reply::left;
+use super::streaming::Standing;
 use super::wire::wait;
+use crate::cancel::Reason;
 use crate::worker::{Worker, lock};
 
 /// The one who looks after them. Its thread is there from the first stream on.
@@ -49,9 +52,19 @@ pub(super) trait Mindable: fmt::Debug + Send + Sync {
     /// Which of them; a hang-up is one always.
     fn wanted(&self) -> PollFlags;
 
-    /// Does what is to be done, without waiting, as often as a look is due and when events were seen;
-    /// says whether there will be more to do.
-    fn look(&self, seen: PollFlags) -> bool;
+    /// Does what is to be done, without waiting, as often as a look is due and when events were seen.
+    fn look(&self, seen: PollFlags) -> Looked;
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// There will be more to do.
+    GoesOn,
+    /// Somebody else has it now.
+    Over,
+    /// Nobody has anything to expect of its connection.
+    HangUp,
 }
 
 /// A stream that is looked after.
@@ -63,6 +76,7 @@ pub(super) struct Minded {
     watched: AtomicBool,
     /// Whether its client has something to take.
     behind: AtomicBool,
+    standing: Mutex<Standing>,
 }
 
 /// The time during which a stream is looked after.
@@ -137,8 +151,18 @@ impl Shared {
             }
             let seen: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
             for (minded, seen) in all.iter().zip(seen) {
-                if !minded.look(seen) {
-                    self.forget(minded);
+                // A bug ends one stream.
+                let looked = catch_unwind(AssertUnwindSafe(|| minded.look(seen)));
+                match looked {
+                    Ok(Looked::GoesOn) => {}
+                    Ok(Looked::Over) => self.forget(minded),
+                    Ok(Looked::HangUp) | Err(_) => {
+                        self.forget(minded);
+                        drop(minded.socket().shutdown(Shutdown::Both));
+                    }
+                }
+                if looked.is_err() {
+                    log::error!("a look at a stream ended by a panic; please report it");
                 }
             }
         }
@@ -184,6 +208,7 @@ impl Minded {
             admitted: Arc::clone(admitted),
             watched: AtomicBool::new(true),
             behind: AtomicBool::new(false),
+            standing: Mutex::new(Standing::new()),
         })
     }
 }
@@ -200,19 +225,28 @@ impl Mindable for Minded {
         flags
     }
 
-    fn look(&self, seen: PollFlags) -> bool {
-        // Who holds the lock sends, or takes the stream back.
-        let Some(mut relay) = try_lock(&self.relay) else { return true };
-        let Some(relay) = relay.as_mut() else { return false };
-        match relay.mind(seen, &self.admitted) {
-            Ok(is_behind) => {
-                self.watched.store(relay.is_watched(), Ordering::Relaxed);
-                self.behind.store(is_behind, Ordering::Relaxed);
-                true
+    fn look(&self, seen: PollFlags) -> Looked {
+        let is_revoked = lock(&self.standing).is_revoked(&self.admitted);
+        let minded = {
+            // Who holds the lock sends, or takes the stream back.
+            let Some(mut relay) = try_lock(&self.relay) else { return Looked::GoesOn };
+            let Some(relay) = relay.as_mut() else { return Looked::Over };
+            relay.mind(seen, &self.admitted, is_revoked)
+        };
+        // Without the lock: what hears of it may have something to say on this very stream.
+        if is_revoked {
+            self.admitted.gone.fire(Reason::ClientLeft);
+        }
+        match minded {
+            Ok(Due { is_over: true, .. }) => Looked::HangUp,
+            Ok(due) => {
+                self.watched.store(due.watched, Ordering::Relaxed);
+                self.behind.store(due.behind, Ordering::Relaxed);
+                Looked::GoesOn
             }
             Err(error) => {
                 left(&self.admitted, &error);
-                false
+                Looked::HangUp
             }
         }
     }
@@ -238,12 +272,31 @@ const STACK_BYTES: usize = 128 * 1024;
 mod tests {
     use super::*;
     use crossbeam_channel::{Receiver, Sender, bounded};
+    use std::io::Read;
     use std::net::TcpListener;
     use std::time::Instant;
 
     /// Tells of every look, and has nothing more to do when its client has gone.
     #[derive(Debug)]
     struct Told(TcpStream, Sender<PollFlags>);
+
+    /// Has a bug.
+    #[derive(Debug)]
+    struct Bug(TcpStream);
+
+    impl Mindable for Bug {
+        fn socket(&self) -> &TcpStream {
+            &self.0
+        }
+
+        fn wanted(&self) -> PollFlags {
+            PollFlags::empty()
+        }
+
+        fn look(&self, _: PollFlags) -> Looked {
+            panic!("this panic belongs to the test");
+        }
+    }
 
     impl Mindable for Told {
         fn socket(&self) -> &TcpStream {
@@ -254,10 +307,10 @@ mod tests {
             PollFlags::empty()
         }
 
-        fn look(&self, seen: PollFlags) -> bool {
+        fn look(&self, seen: PollFlags) -> Looked {
             // Nobody counts more than there is room for.
             self.1.try_send(seen).unwrap_or_default();
-            !seen.contains(PollFlags::HUP)
+            if seen.contains(PollFlags::HUP) { Looked::HangUp } else { Looked::GoesOn }
         }
     }
 
@@ -293,15 +346,26 @@ mod tests {
         let (told, client, looks) = minded();
         let _minding = seldom.mind(told);
         // Closed in both directions, as by a program that ended.
-        client.shutdown(std::net::Shutdown::Both).unwrap();
+        client.shutdown(Shutdown::Both).unwrap();
         drop(client);
         // The other end says nothing more either, which makes it a hang-up.
         let state = Arc::clone(&seldom.shared);
         let other_end = Arc::clone(&lock(&state.state).minded[0]);
-        other_end.socket().shutdown(std::net::Shutdown::Both).unwrap();
+        other_end.socket().shutdown(Shutdown::Both).unwrap();
         let seen = looks.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(seen.contains(PollFlags::HUP));
         until(|| lock(&state.state).minded.is_empty());
+    }
+
+    #[test]
+    fn a_bug_ends_its_own_connection_and_no_other() {
+        let minder = Minder::new(Duration::from_millis(1));
+        let (told, mut client, _) = minded();
+        let _bug = minder.mind(Arc::new(Bug(told.0.try_clone().unwrap())));
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "it was hung up");
+        let (told, _client, looks) = minded();
+        let _minding = minder.mind(told);
+        assert_eq!(looks.recv_timeout(Duration::from_secs(10)), Ok(PollFlags::empty()));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod reply;
 mod site;
 mod slot;
 mod stream;
+mod streaming;
 mod tls;
 mod wire;
 

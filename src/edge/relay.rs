@@ -1,118 +1,27 @@
-//! Sends an event stream to its client as it comes, keeps it alive through silence, and notices
-//! when the client left.
+//! An event stream on its way: frames what its source brings, sends it as the client takes it, keeps it
+//! alive through silence, and notices when the client left. Whoever holds it sends.
 
 use std::io;
-use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use super::minder::{Minded, Minder};
-use super::reply::{Finished, PIPELINED_BYTES_MAX, Seen, head, left, look, poll_both};
-use super::stream::{Ear, EventSource, Handed, Pull};
+use super::Admitted;
+use super::reply::{PIPELINED_BYTES_MAX, Seen, look};
+use super::stream::{EventSource, Pull};
 use super::wire::Wire;
-use super::{Admitted, EdgeLimits, Method, Reply};
 use crate::auth::Principal;
-use crate::cancel::Reason;
-use crate::worker::lock;
 
-/// Brings an event stream to the client until one side ends it.
-pub(super) fn stream(
-    wire: Wire,
-    handed: Handed,
-    reply: &Reply,
-    admitted: &Arc<Admitted>,
-    limits: &EdgeLimits,
-    minder: &Minder,
-) -> (Wire, Finished) {
-    let Handed { source, ear, work } = handed;
-    call_this_thread(&source.name());
-    let chunked = !admitted.head.http_1_0;
-    // Behind a call's answer the next one comes; a stream that was asked for alone ends with its
-    // connection.
-    let keep = chunked && admitted.head.keep_alive && admitted.head.method == Method::Post;
-    let (socket, heartbeat) = (wire.socket(), source.heartbeat());
-    let now = Instant::now();
-    let relay = Relay {
-        wire,
-        source,
-        heartbeat,
-        chunked,
-        // Clients that pool their connections have to know before. The head goes out with the first
-        // event, at once.
-        unsent: head(reply, None, !chunked, keep),
-        keep,
-        write_limit: Duration::from_millis(limits.write_ms_max),
-        spoken: now,
-        looked: now,
-        watched: true,
-        bytes: 0,
-        state: State::Open,
-    };
-    let relay = Arc::new(Mutex::new(Some(relay)));
-    let is_working = Arc::new(AtomicBool::new(work.is_some()));
-    let (other, working) = (Arc::clone(&relay), Arc::clone(&is_working));
-    ear.deliver_with(move || {
-        // Nobody waits for the client under the lock while the stream's own thread is at work, and
-        // that looks after the rest when it has done it; else whoever comes while it sends wakes it.
-        let is_working = working.load(Ordering::Acquire);
-        let mut relay = if is_working { Some(lock(&other)) } else { try_lock(&other) };
-        let relay = relay.as_mut().and_then(|relay| relay.as_mut());
-        relay.is_some_and(Relay::send_at_once) || is_working
-    });
-    if let Some(work) = work {
-        if let Some(relay) = lock(&relay).as_mut() {
-            relay.send_at_once();
-        }
-        let minding = minder.mind(Minded::new(&relay, &socket, admitted));
-        work();
-        drop(minding);
-        is_working.store(false, Ordering::Release);
-    }
-    let ended = watch(&relay, &socket, &ear, admitted);
-    let last = lock(&relay).take();
-    let keep = keep && ended.is_ok();
-    if let Err(error) = ended {
-        left(admitted, &error);
-    }
-    admitted.gone.fire(Reason::ClientLeft);
-    // It serves on as the connection's thread that it was.
-    call_this_thread(std::thread::current().name().unwrap_or_default());
-    let status = reply.status;
-    match last {
-        Some(relay) => (relay.wire, Finished { status, bytes: relay.bytes, keep }),
-        None => (Wire::new(socket, None), Finished { status, bytes: 0, keep: false }),
-    }
-}
-
-/// What the stream's own thread does when it has no work: waits for rings, for silence, and for the
-/// client to leave. Until the source's end (`Ok`), or until the client left (`Err`).
-fn watch(
-    relay: &Mutex<Option<Relay>>,
-    socket: &TcpStream,
-    ear: &Ear,
-    admitted: &Admitted,
-) -> io::Result<()> {
-    let mut client = PollFlags::empty();
-    loop {
-        let (watched, silence) = {
-            let mut relay = lock(relay);
-            let Some(relay) = relay.as_mut() else { return Ok(()) };
-            relay.turn(client, admitted)?;
-            relay.send_waiting()?;
-            if relay.state == State::Ended {
-                return Ok(());
-            }
-            (relay.watched, relay.silence(admitted))
-        };
-        let rung;
-        (rung, client) = poll_both(ear, socket, watched, Some(silence));
-        if rung {
-            ear.hear();
-        }
-    }
+/// What whoever minds a stream has to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Its client may have something to say.
+    pub(super) watched: bool,
+    /// Its client has something to take.
+    pub(super) behind: bool,
+    /// It has ended and its client has had all of it for a while.
+    pub(super) is_over: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,9 +34,19 @@ enum State {
     Broken,
 }
 
+/// How a stream begins.
+pub(super) struct Opening {
+    pub(super) head: Vec<u8>,
+    pub(super) chunked: bool,
+    /// The connection goes on behind the stream.
+    pub(super) keep: bool,
+    /// How long the client may take for what it is sent.
+    pub(super) write_limit: Duration,
+}
+
 /// An event stream on its way. Whoever holds its lock sends, in the order of the source.
 pub(super) struct Relay {
-    wire: Wire,
+    pub(super) wire: Wire,
     source: Box<dyn EventSource>,
     heartbeat: Duration,
     chunked: bool,
@@ -138,23 +57,52 @@ pub(super) struct Relay {
     write_limit: Duration,
     /// When the client last took something.
     spoken: Instant,
-    /// When it was last asked whether the client may still be here.
-    looked: Instant,
+    /// Since when it has taken nothing of what waits, as those see it who do not wait for it.
+    stuck: Option<Instant>,
     /// Whether the client may have something to say.
     watched: bool,
-    bytes: u64,
+    pub(super) bytes: u64,
     state: State,
 }
 
 impl Relay {
+    /// A stream of which nothing was sent.
+    pub(super) fn new(wire: Wire, source: Box<dyn EventSource>, opening: Opening) -> Self {
+        let Opening { head, chunked, keep, write_limit } = opening;
+        Self {
+            wire,
+            heartbeat: source.heartbeat(),
+            source,
+            chunked,
+            keep,
+            unsent: head,
+            write_limit,
+            spoken: Instant::now(),
+            stuck: None,
+            watched: true,
+            bytes: 0,
+            state: State::Open,
+        }
+    }
+
+    /// Whether nothing will come behind what was framed.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
     /// Whether the client may have something to say.
     pub(super) fn is_watched(&self) -> bool {
         self.watched
     }
 
-    /// What is due without a ring: hears the client, breaks a silence, ends the stream of somebody whose
-    /// token was revoked, who counts as gone. Nothing is sent yet. Errors: the client left.
-    fn turn(&mut self, client: PollFlags, admitted: &Admitted) -> io::Result<()> {
+    /// Sends nothing any more.
+    pub(super) fn break_off(&mut self) {
+        self.state = State::Broken;
+    }
+
+    /// What is due without a ring: hears the client, breaks a silence. Nothing is sent yet.
+    /// Errors: the client left.
+    pub(super) fn turn(&mut self, client: PollFlags, admitted: &Admitted) -> io::Result<()> {
         if self.state != State::Open {
             return Ok(());
         }
@@ -164,46 +112,53 @@ impl Relay {
         if client.contains(PollFlags::IN) {
             self.watched = self.hear_client(admitted)?;
         }
-        if self.spoken.elapsed() >= self.heartbeat && !self.is_behind() {
-            self.frame(HEARTBEAT);
-        }
-        if self.looked.elapsed() >= LOOK_PAUSE {
-            self.looked = Instant::now();
-            if !admitted.stands() {
-                log::info!("a stream ends: what let its client in was revoked");
-                self.close();
-                admitted.gone.fire(Reason::ClientLeft);
-            }
+        if self.spoken.elapsed() >= self.heartbeat {
+            self.comment(HEARTBEAT);
         }
         Ok(())
     }
 
-    /// The same for whoever must not wait, with what can be sent at once; says whether the client is to
-    /// take more. Errors: the client left, or does not read.
-    pub(super) fn mind(&mut self, client: PollFlags, admitted: &Admitted) -> io::Result<bool> {
-        if let Err(error) = self.turn(client, admitted) {
-            self.state = State::Broken;
-            return Err(error);
+    /// The same for whoever must not wait, with what can be sent at once, while the stream's own thread
+    /// is at work. Errors: the client left, or does not read; nothing will be sent any more.
+    pub(super) fn mind(
+        &mut self,
+        client: PollFlags,
+        admitted: &Admitted,
+        is_revoked: bool,
+    ) -> io::Result<Due> {
+        if is_revoked {
+            self.close();
         }
-        self.go_on()
+        let minded = match self.state {
+            State::Ended if client.intersects(PollFlags::ERR | PollFlags::HUP) => {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+            _ => self.turn(client, admitted).and_then(|()| self.go_on()),
+        };
+        if minded.is_err() {
+            self.state = State::Broken;
+        }
+        minded
     }
 
-    /// Sends what can be sent at once; says whether the client is to take more. Errors: it does not.
-    fn go_on(&mut self) -> io::Result<bool> {
+    fn go_on(&mut self) -> io::Result<Due> {
         self.send_at_once();
-        let is_behind = self.is_behind();
-        match self.state {
-            State::Broken => Err(io::ErrorKind::ConnectionReset.into()),
-            _ if is_behind && self.spoken.elapsed() >= self.write_limit => {
-                self.state = State::Broken;
-                Err(io::ErrorKind::TimedOut.into())
-            }
-            _ => Ok(is_behind),
+        let behind = self.is_behind();
+        self.stuck = behind.then(|| self.stuck.unwrap_or_else(Instant::now));
+        if self.state == State::Broken {
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
+        if self.stuck.is_some_and(|since| since.elapsed() >= self.write_limit) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let has_ended = self.state == State::Ended;
+        let is_over = has_ended && !behind && self.spoken.elapsed() >= OVER_AFTER;
+        // What it says behind the end is another request, which the stream's own thread reads.
+        Ok(Due { watched: self.watched && !has_ended, behind, is_over })
     }
 
     /// How long nothing need be done without a ring.
-    fn silence(&self, admitted: &Admitted) -> Duration {
+    pub(super) fn silence(&self, admitted: &Admitted) -> Duration {
         // Within a heartbeat of its revocation a stream has ended.
         let look_every = match admitted.principal {
             Some(Principal::Home) | None => self.heartbeat,
@@ -219,7 +174,7 @@ impl Relay {
 
     /// Sends all that waits, without waiting for the client; `false` when something is left to do for
     /// the stream's own thread.
-    fn send_at_once(&mut self) -> bool {
+    pub(super) fn send_at_once(&mut self) -> bool {
         while self.state != State::Broken {
             if self.unsent.is_empty() && self.state == State::Open {
                 self.gather();
@@ -228,7 +183,7 @@ impl Relay {
                 break;
             }
             match self.write_at_once() {
-                Ok(true) => self.spoken = Instant::now(),
+                Ok(true) => (self.spoken, self.stuck) = (Instant::now(), None),
                 Ok(false) => return false,
                 Err(_) => self.state = State::Broken,
             }
@@ -254,7 +209,7 @@ impl Relay {
     }
 
     /// Sends all that waits, for as long as the client may take.
-    fn send_waiting(&mut self) -> io::Result<()> {
+    pub(super) fn send_waiting(&mut self) -> io::Result<()> {
         if self.state == State::Broken {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -288,12 +243,19 @@ impl Relay {
     /// Ends the stream, whatever its source still has: nothing comes behind what waits now but the last
     /// chunk, and that not in the middle of another one, where the next reply on the connection begins.
     /// Whoever sends the rest sends it.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if self.state == State::Open {
             self.state = State::Ended;
             if self.chunked {
                 self.unsent.extend_from_slice(LAST_CHUNK);
             }
+        }
+    }
+
+    /// Frames a comment, unless something waits that does as well: it might be a part of an event.
+    fn comment(&mut self, comment: &[u8]) {
+        if !self.is_behind() {
+            self.frame(comment);
         }
     }
 
@@ -328,7 +290,7 @@ impl Relay {
             // A plain client sent FIN: if it is gone altogether it answers the next bytes with a
             // reset, and a comment is the smallest thing to ask with.
             Seen::HalfClosed => {
-                self.frame(PROBE);
+                self.comment(PROBE);
                 Ok(false)
             }
             Seen::Left => Err(io::ErrorKind::ConnectionReset.into()),
@@ -349,19 +311,9 @@ pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-#[cfg(target_os = "linux")]
-fn call_this_thread(name: &str) {
-    if let Ok(name) = std::ffi::CString::new(name) {
-        // Only for whoever looks at the threads.
-        rustix::thread::set_name(&name).unwrap_or_default();
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn call_this_thread(_name: &str) {}
-
-/// How often a busy stream asks whether its client may still be here.
-const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// A stream that has ended this long while its thread is at work ended before its call, and the
+/// connection cannot take another request before that ends too.
+const OVER_AFTER: Duration = Duration::from_secs(1);
 /// Comments count as bytes for the idle clocks of clients and proxies, and every event parser
 /// drops them.
 const HEARTBEAT: &[u8] = b": keep-alive\n\n";
@@ -376,7 +328,8 @@ mod tests {
     use crate::edge::Bell;
     use crate::worker::start;
     use std::io::Read;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
 
     /// Brings the same event for ever.
     struct Endless;
@@ -400,20 +353,13 @@ mod tests {
 
     fn endless(server: TcpStream) -> Relay {
         server.set_nonblocking(true).unwrap();
-        Relay {
-            wire: Wire::new(Arc::new(server), None),
-            source: Box::new(Endless),
-            heartbeat: Duration::from_secs(15),
+        let opening = Opening {
+            head: Vec::new(),
             chunked: true,
             keep: true,
-            unsent: Vec::new(),
             write_limit: Duration::from_secs(10),
-            spoken: Instant::now(),
-            looked: Instant::now(),
-            watched: true,
-            bytes: 0,
-            state: State::Open,
-        }
+        };
+        Relay::new(Wire::new(Arc::new(server), None), Box::new(Endless), opening)
     }
 
     #[test]
@@ -421,12 +367,25 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut relay = endless(listener.accept().unwrap().0);
-        assert!(relay.go_on().unwrap(), "it has not taken all");
+        assert!(relay.go_on().unwrap().behind, "it has not taken all");
+        let waits = relay.unsent.len();
+        relay.comment(PROBE);
+        assert_eq!(relay.unsent.len(), waits, "nothing comes into the middle of an event");
         relay.write_limit = Duration::ZERO;
         assert_eq!(relay.go_on().unwrap_err().kind(), io::ErrorKind::TimedOut);
-        assert_eq!(relay.state, State::Broken);
-        assert!(!relay.send_at_once(), "nothing is sent behind the end");
         drop(client);
+    }
+
+    #[test]
+    fn behind_an_end_nothing_is_heard_and_after_a_while_the_connection_is_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut relay = endless(listener.accept().unwrap().0);
+        relay.close();
+        let due = Due { watched: false, behind: false, is_over: false };
+        assert_eq!(relay.go_on().unwrap(), due);
+        relay.spoken = Instant::now().checked_sub(OVER_AFTER).unwrap();
+        assert_eq!(relay.go_on().unwrap(), Due { is_over: true, ..due });
     }
 
     #[test]

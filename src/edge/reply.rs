@@ -15,9 +15,9 @@ use super::head::{Head, Method};
 use super::http::House;
 use super::inner::Inner;
 use super::minder::Minder;
-use super::relay;
 use super::slot::Found;
 use super::stream::Handed;
+use super::streaming::stream;
 use super::wire::{Got, Wire, wait};
 use super::{Admitted, EdgeLimits, Reply};
 use crate::cancel::Reason;
@@ -27,10 +27,20 @@ use crate::cancel::Reason;
 pub(super) struct Finished {
     /// The status that the client was sent; 0 when it left before.
     pub(super) status: u16,
+    /// Whether the client was gone before it had all of its answer.
+    pub(super) left: bool,
     /// Bytes of body.
     pub(super) bytes: u64,
     /// Whether the client's connection can take another request.
     pub(super) keep: bool,
+}
+
+impl Finished {
+    /// How an exchange with a whole reply ended, by what became of sending it.
+    pub(super) fn after(sent: &io::Result<()>, status: u16, bytes: u64, keep: bool) -> Self {
+        let left = sent.is_err();
+        Self { status, left, bytes, keep: keep && !left }
+    }
 }
 
 /// What a worker answered with, left where the front finds it.
@@ -92,7 +102,7 @@ pub(super) fn bring(
         }
         Awaited::Left => {
             admitted.gone.fire(Reason::ClientLeft);
-            return Finished { status: 0, bytes: 0, keep: false };
+            return Finished { status: 0, left: true, bytes: 0, keep: false };
         }
     };
     let reply = match answer {
@@ -101,7 +111,7 @@ pub(super) fn bring(
             // The stream owns the client's end until it is over.
             let own = std::mem::replace(wire, Wire::new(wire.socket(), None));
             let finished;
-            (*wire, finished) = relay::stream(own, handed, &reply, admitted, limits, minder);
+            (*wire, finished) = stream(own, handed, &reply, admitted, limits, minder);
             return finished;
         }
         Some(Answer::Whole(reply) | Answer::Stream(reply, _)) => reply,
@@ -122,7 +132,7 @@ pub(super) fn bring(
         left(admitted, error);
     }
     let bytes = reply.body.len() as u64;
-    Finished { status: reply.status, bytes, keep: keep && written.is_ok() }
+    Finished::after(&written, reply.status, bytes, keep)
 }
 
 /// Writes a reply; `request` is the head that it answers, where one could be read.

@@ -18,6 +18,8 @@ pub struct AccessLine<'a> {
     pub path: &'a str,
     /// The HTTP status; 0 when the client left before it was sent.
     pub status: u16,
+    /// Whether the client was gone before it had all of a reply that has an end.
+    pub left: bool,
     /// Bytes of the reply's body.
     pub bytes: u64,
     /// From the end of the head to the end of the reply; an event stream's whole life.
@@ -46,7 +48,7 @@ impl fmt::Display for AccessLine<'_> {
             if self.tls { "https" } else { "http" },
             self.method,
             escaped(self.path),
-            if self.status == 0 { "left" } else { "done" },
+            if self.left { "left" } else { "done" },
             self.status,
             self.bytes,
             self.elapsed.as_secs_f64() * 1000.0,

@@ -99,12 +99,14 @@ impl Answer {
         let lanes = &self.house.lanes;
         let place = self.accepts.stream.then(|| lanes.on_stream(lane, taker)).flatten();
         if let Some(place) = place {
-            let work = move || {
+            let work = Box::new(move || {
                 run();
                 drop(place);
+            });
+            return match self.open(Some(work)) {
+                Some(work) => lanes.submit(lane, taker, cancel, work),
+                None => Ok(()),
             };
-            self.open(Some(Box::new(work)));
-            return Ok(());
         }
         if lane == Lane::Slow || !self.accepts.json {
             self.stream();
@@ -114,13 +116,17 @@ impl Answer {
 
     /// Answers as a stream from here on, if the client takes one.
     pub(super) fn stream(&self) -> bool {
-        self.sink.get().is_some() || (self.accepts.stream && self.open(None))
+        if self.sink.get().is_none() && self.accepts.stream {
+            self.open(None);
+        }
+        self.sink.get().is_some()
     }
 
-    /// Opens the stream, which nothing has done yet, for what `work` brings.
-    fn open(&self, work: Option<Work>) -> bool {
+    /// Opens the stream, if nothing has been answered yet, for what `work` brings; gives that back where
+    /// there is no stream.
+    fn open(&self, work: Option<Work>) -> Option<Work> {
         let mut place = lock(&self.exchange);
-        let Some(exchange) = place.take() else { return self.sink.get().is_some() };
+        let Some(exchange) = place.take() else { return work };
         let heartbeat = self.house.heartbeat();
         let (sink, source): (_, Box<dyn EventSource>) = match &self.session {
             Some(InSession { kept, sessions }) => {
@@ -137,10 +143,11 @@ impl Answer {
         // Before the stream's thread begins, which may be at work at once.
         drop(self.sink.set(sink));
         drop(place);
-        if let Err(error) = exchange.stream_of(EVENT_STREAM_FIELDS, source, work) {
+        let opened = exchange.stream_of(EVENT_STREAM_FIELDS, source, work);
+        opened.err().and_then(|(error, work)| {
             log::error!("a reply has no stream: {error}");
-        }
-        true
+            work
+        })
     }
 
     /// Sends something before the result.

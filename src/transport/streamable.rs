@@ -17,8 +17,8 @@ use super::replies::{check_media_type, problem, refusal};
 use crate::cancel::Reason;
 use crate::edge::{Admitted, Bell, EventSource, Exchange, Method, Pull, Reply};
 use crate::mcp::{
-    Call, Envelope, ErrorCode, Filter, InFlight, Incoming, Lane, Malformed, Message, Reader,
-    RequestId, Response, Revision, RpcError, Step, read,
+    Call, Envelope, ErrorCode, Filter, InFlight, Incoming, Malformed, Message, Reader, RequestId,
+    Response, Revision, RpcError, Step, read,
 };
 use crate::session::{Outbox, Refused};
 use crate::worker::lock;
@@ -139,15 +139,13 @@ impl Streamable {
         let leaves = admitted.gone.hook(move || {
             leaving.fire(Reason::ClientLeft);
         });
-        if call.lane == Lane::Quick {
-            // On its own thread nobody else sees it leave.
-            let client = Arc::downgrade(&admitted);
-            cancel.watch_with(move || {
-                if let Some(client) = client.upgrade() {
-                    client.look();
-                }
-            });
-        }
+        // On its own thread nobody else sees it leave.
+        let client = Arc::downgrade(&admitted);
+        cancel.watch_with(move || {
+            if let Some(client) = client.upgrade() {
+                client.look();
+            }
+        });
         let taker = Taker::of(&exchange);
         let answer = Answer::new(Arc::clone(&self.house), exchange, accepts, None);
         let call = Arc::<Call>::from(call);

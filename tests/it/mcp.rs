@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::scratch::eventually;
 use crate::support::client::{Client, End, Got, JSON, SOON, Stream};
 use crate::support::house::{House, Plan};
-use crate::support::stand_in::{Delta, Script, Stall};
+use crate::support::program::{Program, Url};
+use crate::support::stand_in::{Delta, Script, Stall, StandIn};
 
 const MODERN: &str = "2026-07-28";
 const BOTH: &str = "Accept: application/json, text/event-stream\r\n";
@@ -224,6 +225,22 @@ fn a_closed_stream_stops_a_call_that_stands_alone() {
 }
 
 #[test]
+fn the_log_says_whose_client_left_before_its_answer_was_there() {
+    let stand_in = StandIn::start(Script { stall: Stall::BeforeFirst, ..Script::default() });
+    let url = stand_in.url();
+    let mut program = Program::start(&[("MCP_TRANSPORT", "http"), ("LM_STUDIO_URL", &url)]);
+    let banner = program.until(|line| line.contains("/sse"));
+    let url = Url::all(&banner).into_iter().find(|url| url.port > 0).unwrap();
+    let client = Client::plain(url.address());
+    let (fields, body) = modern("tools/call", &json!({ "name": "list_models" }));
+    assert_eq!(client.ask("POST", "/mcp", &fields, &body).status, 200);
+    program.until(|line| line.contains("POST /mcp done status=200"));
+    let (fields, body) = modern("tools/call", &chat());
+    assert!(client.stream("POST", "/mcp", &fields, &body).message().is_some());
+    program.until(|line| line.contains("POST /mcp left status=200"));
+}
+
+#[test]
 fn a_revoked_token_ends_the_stream_of_its_call_and_in_2026_07_28_the_call() {
     let plan = Plan::new().stalling();
     let store = Store::new(plan.scratch.path());
@@ -247,6 +264,8 @@ fn a_revoked_token_ends_the_stream_of_its_call_and_in_2026_07_28_the_call() {
     let has_it =
         house.stand_in().wait_for(|counts| (counts.stalled, counts.aborted) == (1, 1), SOON);
     assert!(has_it, "a session's call goes on");
+    // It holds the connection's thread, so that another request there would not be heard.
+    assert!(stream.is_hung_up(), "the client is told to take another connection");
 }
 
 #[test]

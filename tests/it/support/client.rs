@@ -392,6 +392,12 @@ impl Stream {
         Ok(Some(Event::Named(name.to_owned(), data.to_owned())))
     }
 
+    /// Whether the connection ends now, in an orderly way and without another byte.
+    pub(crate) fn is_hung_up(&mut self) -> bool {
+        let ended = self.connection.fill(|inbound| !inbound.is_empty());
+        ended.is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+    }
+
     /// Reads to the end of the stream, whatever comes before.
     pub(crate) fn end(&mut self) -> End {
         loop {
