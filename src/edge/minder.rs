@@ -235,7 +235,7 @@ impl Mindable for Minded {
         };
         // Without the lock: what hears of it may have something to say on this very stream.
         if is_revoked {
-            self.admitted.gone.fire(Reason::ClientLeft);
+            self.admitted.gone.fire(Reason::SessionEnded);
         }
         match minded {
             Ok(Due { is_over: true, .. }) => Looked::HangUp,

@@ -103,7 +103,8 @@ pub struct Admitted {
     /// The request, canonical; without `Authorization`, which ended its work at the gate, but on
     /// routes with [`Access::Public`].
     pub head: Head,
-    /// Fires with `ClientLeft` when the client's connection is gone before the reply is out.
+    /// Fires with `ClientLeft` when the client's connection is gone before the reply is out, with
+    /// `SessionEnded` when what let the client in was revoked.
     pub gone: Cancel,
     /// Fire it to end the client's connection at once.
     pub hang_up: Cancel,

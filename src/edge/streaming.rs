@@ -71,8 +71,9 @@ pub(super) fn stream(
     }
     let ended = watch(&relay, &socket, &ear, admitted);
     let last = lock(&relay).take();
-    // A stream that was asked for alone has no end but this.
-    let gone = ended.is_err() && admitted.head.method == Method::Post;
+    // Its call may have ended by that, and so the stream. One that was asked for alone has no other end.
+    let gone = (ended.is_err() || admitted.gone.reason() == Some(Reason::ClientLeft))
+        && admitted.head.method == Method::Post;
     let keep = keep && ended.is_ok();
     if let Err(error) = ended {
         left(admitted, &error);
