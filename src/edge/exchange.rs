@@ -54,29 +54,31 @@ impl Exchange {
         fields: &[(&'static str, &'static str)],
         source: Box<dyn EventSource>,
     ) -> io::Result<()> {
-        self.stream_of(fields, source, None).map_err(|(error, _work)| error)
+        self.hand(fields, Handed::new(source)?);
+        Ok(())
     }
 
-    /// The same with what makes the words of `source`, which the stream's own thread runs, and goes on
-    /// running when the client leaves. Errors: as above, with the work, which has not been run.
-    pub fn stream_of(
+    /// The same for a stream that ends with an answer; `work` is what makes its words, where the stream's
+    /// own thread is to run that, which goes on when the client leaves. Errors: as above, and the work
+    /// is not run.
+    pub fn answer_with(
         self,
         fields: &[(&'static str, &'static str)],
         source: Box<dyn EventSource>,
         work: Option<Work>,
-    ) -> Result<(), (io::Error, Option<Work>)> {
+    ) -> io::Result<()> {
+        let handed = Handed::new(source)?;
+        self.hand(fields, Handed { work, has_end: true, ..handed });
+        Ok(())
+    }
+
+    fn hand(self, fields: &[(&'static str, &'static str)], handed: Handed) {
         let mut reply = Reply::text(200, "");
         reply.content_type = "text/event-stream";
         for (name, value) in fields {
             reply = reply.with(name, value);
         }
-        match Handed::new(source) {
-            Ok(handed) => {
-                self.answer(Answer::Stream(reply, Handed { work, ..handed }));
-                Ok(())
-            }
-            Err(error) => Err((error, work)),
-        }
+        self.answer(Answer::Stream(reply, handed));
     }
 
     fn answer(mut self, answer: Answer) {

@@ -54,6 +54,9 @@ pub(super) trait Mindable: fmt::Debug + Send + Sync {
 
     /// Does what is to be done, without waiting, as often as a look is due and when events were seen.
     fn look(&self, seen: PollFlags) -> Looked;
+
+    /// Ends the connection.
+    fn hang_up(&self);
 }
 
 /// What a look found.
@@ -158,7 +161,7 @@ impl Shared {
                     Ok(Looked::Over) => self.forget(minded),
                     Ok(Looked::HangUp) | Err(_) => {
                         self.forget(minded);
-                        drop(minded.socket().shutdown(Shutdown::Both));
+                        minded.hang_up();
                     }
                 }
                 if looked.is_err() {
@@ -250,6 +253,12 @@ impl Mindable for Minded {
             }
         }
     }
+
+    fn hang_up(&self) {
+        // Its thread looks whether this is fired before it serves on.
+        self.admitted.hang_up.fire(Reason::SessionEnded);
+        drop(self.socket.shutdown(Shutdown::Both));
+    }
 }
 
 impl fmt::Debug for Minded {
@@ -296,6 +305,10 @@ mod tests {
         fn look(&self, _: PollFlags) -> Looked {
             panic!("this panic belongs to the test");
         }
+
+        fn hang_up(&self) {
+            self.0.shutdown(Shutdown::Both).unwrap();
+        }
     }
 
     impl Mindable for Told {
@@ -312,6 +325,8 @@ mod tests {
             self.1.try_send(seen).unwrap_or_default();
             if seen.contains(PollFlags::HUP) { Looked::HangUp } else { Looked::GoesOn }
         }
+
+        fn hang_up(&self) {}
     }
 
     fn minded() -> (Arc<Told>, TcpStream, Receiver<PollFlags>) {

@@ -20,7 +20,7 @@ pub(super) struct Due {
     pub(super) watched: bool,
     /// Its client has something to take.
     pub(super) behind: bool,
-    /// It has ended and its client has had all of it for a while.
+    /// It has ended before its call did, and its client has had all of it.
     pub(super) is_over: bool,
 }
 
@@ -30,6 +30,8 @@ enum State {
     Open,
     /// The source has ended.
     Ended,
+    /// It has done so before its call did, so that its connection is not kept.
+    Over,
     /// A write failed; the stream's own thread ends it.
     Broken,
 }
@@ -85,9 +87,14 @@ impl Relay {
         }
     }
 
+    /// Whether its connection is not to be used for anything more.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
     /// Whether nothing will come behind what was framed.
     pub(super) fn has_ended(&self) -> bool {
-        self.state == State::Ended
+        matches!(self.state, State::Ended | State::Over)
     }
 
     /// Whether the client may have something to say.
@@ -129,11 +136,12 @@ impl Relay {
         if is_revoked {
             self.close();
         }
+        let is_gone = client.intersects(PollFlags::ERR | PollFlags::HUP);
         let minded = match self.state {
-            State::Ended if client.intersects(PollFlags::ERR | PollFlags::HUP) => {
+            State::Ended if is_gone && self.is_behind() => {
                 Err(io::ErrorKind::ConnectionReset.into())
             }
-            _ => self.turn(client, admitted).and_then(|()| self.go_on()),
+            _ => self.turn(client, admitted).and_then(|()| self.go_on(is_revoked || is_gone)),
         };
         if minded.is_err() {
             self.state = State::Broken;
@@ -141,7 +149,8 @@ impl Relay {
         minded
     }
 
-    fn go_on(&mut self) -> io::Result<Due> {
+    /// With `at_once`, what has ended is over when its client has had all of it.
+    fn go_on(&mut self, at_once: bool) -> io::Result<Due> {
         self.send_at_once();
         let behind = self.is_behind();
         self.stuck = behind.then(|| self.stuck.unwrap_or_else(Instant::now));
@@ -151,10 +160,13 @@ impl Relay {
         if self.stuck.is_some_and(|since| since.elapsed() >= self.write_limit) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let has_ended = self.state == State::Ended;
-        let is_over = has_ended && !behind && self.spoken.elapsed() >= OVER_AFTER;
+        let for_long = at_once || self.spoken.elapsed() >= OVER_AFTER;
+        if self.state == State::Ended && !behind && for_long {
+            self.state = State::Over;
+        }
         // What it says behind the end is another request, which the stream's own thread reads.
-        Ok(Due { watched: self.watched && !has_ended, behind, is_over })
+        let watched = self.watched && self.state == State::Open;
+        Ok(Due { watched, behind, is_over: self.is_over() })
     }
 
     /// How long nothing need be done without a ring.
@@ -367,12 +379,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut relay = endless(listener.accept().unwrap().0);
-        assert!(relay.go_on().unwrap().behind, "it has not taken all");
+        assert!(relay.go_on(false).unwrap().behind, "it has not taken all");
         let waits = relay.unsent.len();
         relay.comment(PROBE);
         assert_eq!(relay.unsent.len(), waits, "nothing comes into the middle of an event");
         relay.write_limit = Duration::ZERO;
-        assert_eq!(relay.go_on().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(relay.go_on(false).unwrap_err().kind(), io::ErrorKind::TimedOut);
         drop(client);
     }
 
@@ -383,9 +395,11 @@ mod tests {
         let mut relay = endless(listener.accept().unwrap().0);
         relay.close();
         let due = Due { watched: false, behind: false, is_over: false };
-        assert_eq!(relay.go_on().unwrap(), due);
+        assert_eq!(relay.go_on(false).unwrap(), due);
+        assert!(!relay.is_over(), "its call may end in this moment");
         relay.spoken = Instant::now().checked_sub(OVER_AFTER).unwrap();
-        assert_eq!(relay.go_on().unwrap(), Due { is_over: true, ..due });
+        assert_eq!(relay.go_on(false).unwrap(), Due { is_over: true, ..due });
+        assert!(relay.is_over(), "nothing is heard on the connection any more");
     }
 
     #[test]

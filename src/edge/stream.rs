@@ -83,6 +83,8 @@ pub(super) struct Handed {
     pub(super) source: Box<dyn EventSource>,
     pub(super) ear: Ear,
     pub(super) work: Option<Work>,
+    /// It answers something, and ends with that.
+    pub(super) has_end: bool,
 }
 
 /// The end of a bell at which it is heard.
@@ -97,7 +99,7 @@ impl Handed {
             deliver: OnceLock::new(),
         });
         source.begin(Bell(Arc::clone(&rope)));
-        Ok(Self { source, ear: Ear(rope), work: None })
+        Ok(Self { source, ear: Ear(rope), work: None, has_end: false })
     }
 }
 

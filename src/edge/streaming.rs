@@ -28,7 +28,7 @@ pub(super) fn stream(
     limits: &EdgeLimits,
     minder: &Minder,
 ) -> (Wire, Finished) {
-    let Handed { source, ear, work } = handed;
+    let Handed { source, ear, work, has_end } = handed;
     call_this_thread(&source.name());
     let chunked = !admitted.head.http_1_0;
     // Behind a call's answer the next one comes; a stream that was asked for alone ends with its
@@ -67,14 +67,17 @@ pub(super) fn stream(
         if let Some(relay) = lock(&relay).as_mut().filter(|_| worked.is_err()) {
             log::error!("a call ended by a panic; please report it");
             relay.break_off();
+            admitted.hang_up.fire(Reason::SessionEnded);
         }
     }
     let ended = watch(&relay, &socket, &ear, admitted);
     let last = lock(&relay).take();
-    // Its call may have ended by that, and so the stream. One that was asked for alone has no other end.
-    let gone = (ended.is_err() || admitted.gone.reason() == Some(Reason::ClientLeft))
-        && admitted.head.method == Method::Post;
-    let keep = keep && ended.is_ok();
+    let hung_up = admitted.hang_up.is_fired();
+    // By that its call may have ended, and so the stream. One that answers nothing has no other end.
+    let has_left = admitted.gone.reason() == Some(Reason::ClientLeft);
+    let gone = has_end && (has_left || (ended.is_err() && !hung_up));
+    let is_over = last.as_ref().is_none_or(Relay::is_over);
+    let keep = keep && ended.is_ok() && !is_over && !hung_up;
     if let Err(error) = ended {
         left(admitted, &error);
     }
@@ -103,6 +106,9 @@ fn watch(
     let mut standing = Standing::new();
     loop {
         let is_revoked = standing.is_revoked(admitted);
+        if is_revoked {
+            admitted.gone.fire(Reason::SessionEnded);
+        }
         let (watched, silence) = {
             let mut relay = lock(relay);
             let Some(relay) = relay.as_mut() else { return Ok(()) };

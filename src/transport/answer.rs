@@ -88,7 +88,8 @@ impl Answer {
     }
 
     /// Has a call run that answers by this: a slow one as a stream, on its client's own thread where
-    /// that took it and there is a place, else on its lane. Errors: all places of the lane are taken.
+    /// that took it and there is a place, else on its lane. Errors: all places of the lane are taken, or
+    /// there are no descriptors for a stream; it is not run.
     pub(super) fn run(
         &self,
         lane: Lane,
@@ -103,10 +104,7 @@ impl Answer {
                 run();
                 drop(place);
             });
-            return match self.open(Some(work)) {
-                Some(work) => lanes.submit(lane, taker, cancel, work),
-                None => Ok(()),
-            };
+            return if self.open(Some(work)) { Ok(()) } else { Err(PoolFull) };
         }
         if lane == Lane::Slow || !self.accepts.json {
             self.stream();
@@ -116,17 +114,14 @@ impl Answer {
 
     /// Answers as a stream from here on, if the client takes one.
     pub(super) fn stream(&self) -> bool {
-        if self.sink.get().is_none() && self.accepts.stream {
-            self.open(None);
-        }
-        self.sink.get().is_some()
+        self.sink.get().is_some() || (self.accepts.stream && self.open(None))
     }
 
-    /// Opens the stream, if nothing has been answered yet, for what `work` brings; gives that back where
-    /// there is no stream.
-    fn open(&self, work: Option<Work>) -> Option<Work> {
+    /// Opens the stream, if nothing has been answered yet, for what `work` brings; says whether there is
+    /// one.
+    fn open(&self, work: Option<Work>) -> bool {
         let mut place = lock(&self.exchange);
-        let Some(exchange) = place.take() else { return work };
+        let Some(exchange) = place.take() else { return self.sink.get().is_some() };
         let heartbeat = self.house.heartbeat();
         let (sink, source): (_, Box<dyn EventSource>) = match &self.session {
             Some(InSession { kept, sessions }) => {
@@ -143,11 +138,11 @@ impl Answer {
         // Before the stream's thread begins, which may be at work at once.
         drop(self.sink.set(sink));
         drop(place);
-        let opened = exchange.stream_of(EVENT_STREAM_FIELDS, source, work);
-        opened.err().and_then(|(error, work)| {
+        let opened = exchange.answer_with(EVENT_STREAM_FIELDS, source, work);
+        if let Err(error) = &opened {
             log::error!("a reply has no stream: {error}");
-            work
-        })
+        }
+        opened.is_ok()
     }
 
     /// Sends something before the result.
