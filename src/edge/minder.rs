@@ -2,7 +2,7 @@
 //! its stream brings, somebody else has to break the silence, to send on what its client did not take
 //! at once, and to notice that the client has left: one thread for all of them.
 //!
-//! Measured against a second thread for each call: a tenth of a millisecond less for a short answer,
+//! Measured against a second thread for each call: a fifth of a millisecond less for a short answer,
 //! which is gone before anybody has to look.
 
 use std::fmt;

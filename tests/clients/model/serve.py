@@ -39,6 +39,8 @@ def parameters(options, port):
         settings.embedding = True
         settings.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     settings.sampling.ignore_eos = options.endless
+    # What is sampled is sampled the same way each time: whether a small model can add is not what the walks ask.
+    settings.sampling.seed = options.seed
     return settings
 
 
@@ -53,6 +55,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--api-key", help="the token that callers need")
     parser.add_argument("--embedding", action="store_true", help="embeds texts too")
+    parser.add_argument("--seed", type=int, default=1, help="of the sampling, where a request brings none")
     parser.add_argument("--endless", action="store_true", help="answers end at their token limit only")
     return parser.parse_args()
 
