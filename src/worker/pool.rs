@@ -28,7 +28,6 @@ pub struct PoolFull;
 pub struct Pool {
     shared: Arc<PoolShared>,
     name: String,
-    threads_max: usize,
     stack_bytes: usize,
     workers: Mutex<Vec<Worker>>,
 }
@@ -36,7 +35,7 @@ pub struct Pool {
 struct PoolShared {
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// Jobs that run at once, at most.
+    /// Jobs that run at once, and threads for them, at most.
     running_max: usize,
     /// Jobs that run or wait, at most.
     jobs_max: usize,
@@ -68,7 +67,6 @@ impl Pool {
                 jobs_max,
             }),
             name: name.to_owned(),
-            threads_max,
             stack_bytes,
             workers: Mutex::default(),
         }
@@ -97,7 +95,7 @@ impl Pool {
                 return Err(PoolFull);
             }
             queue.jobs.push_back(waiting);
-            let starts = queue.jobs.len() > queue.idle && queue.started < self.threads_max;
+            let starts = queue.jobs.len() > queue.idle && queue.started < self.shared.running_max;
             queue.started += usize::from(starts);
             starts.then_some(queue.started)
         };
@@ -224,7 +222,7 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("name", &self.name)
-            .field("threads_max", &self.threads_max)
+            .field("running_max", &self.shared.running_max)
             .finish_non_exhaustive()
     }
 }
